@@ -1,0 +1,1 @@
+"""People, conversations, messages, pages and the socket."""

@@ -1,0 +1,89 @@
+"""Everything in one process: the pages, the socket and a worker, over SQLite or whatever the environment names."""
+
+import asyncio
+import sys
+import threading
+from typing import Any
+
+from channels.routing import get_default_application
+
+# Before Twisted's reactor, which it chooses.
+from daphne.server import Server
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import reverse
+from twisted.internet import reactor
+
+from chat.models import SetupToken
+from predictions.worker import Worker
+
+FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
+WORKER_GRACE = 15.0  # seconds in which a worker hands back what it has not finished
+
+
+class Command(BaseCommand):
+    help = "Prepare the database and static files, then run web and worker in one process."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", default=settings.PORT, type=int, help="0 takes a free one")
+
+    def handle(self, *, host: str, port: int, **options: Any) -> None:
+        call_command("prepare")
+        server = Server(
+            get_default_application(),
+            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
+            websocket_max_message_size=FRAME_LIMIT,
+            websocket_max_frame_size=FRAME_LIMIT,
+            server_name="parley",
+        )
+        thread = WorkerThread(server)
+
+        def begin() -> None:
+            if server.listening_addresses:
+                thread.start()
+                self.stdout.write(f"Parley is ready: {self._address(host, server.listening_addresses[0][1])}")
+                self.stdout.flush()
+
+        server.ready_callable = begin
+        server.run()
+        if not server.listening_addresses:
+            raise CommandError(f"Port {port} on {host} is taken. Choose another one with --port or PARLEY_PORT.")
+        thread.finish()
+        if thread.error is not None:
+            sys.exit("The worker ended, and the rest with it; the lines above say why.")
+
+    @staticmethod
+    def _address(host: str, port: int) -> str:
+        # A wildcard is where to listen, not where to go.
+        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        token = SetupToken.issue()
+        path = reverse("chat:setup", args=[token]) if token else reverse("chat:home")
+        return f"http://{name}:{port}{path}"
+
+
+class WorkerThread(threading.Thread):
+    """A worker in an event loop of its own, so that neither pages nor answers wait for the other."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(name="worker", daemon=True)
+        self.error: BaseException | None = None
+        self._server = server
+        self._loop = asyncio.new_event_loop()
+        self._worker = Worker()
+
+    def run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._worker.run())
+        except BaseException as error:
+            self.error = error
+            reactor.callFromThread(self._server.stop)
+            raise
+
+    def finish(self) -> None:
+        """Have the worker hand back what is not finished, and wait for it."""
+        if self.is_alive():
+            self._loop.call_soon_threadsafe(self._worker.stop)
+            self.join(WORKER_GRACE)

@@ -1,0 +1,262 @@
+"""People, their conversations, and the messages of these as a tree."""
+
+import hashlib
+import secrets
+import uuid
+from functools import cached_property
+from typing import Any, Self
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+
+from chat.markdown import render
+from chat.prompts import Turn, build_input
+from predictions import pins
+from predictions.bus import bus
+from predictions.follow import Frame, read_frame
+from predictions.models import Model, Prediction
+
+TITLE_LENGTH = 60  # characters of the first question that become the title
+
+
+class User(AbstractUser):
+    """Who uses Parley."""
+
+
+class SetupToken(models.Model):
+    """The right to make the first admin, printed once in the terminal; only its digest is kept."""
+
+    digest = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return "the token of the set-up page"
+
+    @classmethod
+    def issue(cls) -> str | None:
+        """Make a new token in the place of any older one; None if there is an admin already."""
+        if User.objects.filter(is_superuser=True).exists():
+            return None
+        token = secrets.token_urlsafe(24)
+        cls.objects.update_or_create(pk=1, defaults={"digest": _digest(token)})
+        return token
+
+    @classmethod
+    def is_good(cls, token: str) -> bool:
+        return cls.objects.filter(digest=_digest(token)).exists()
+
+    @classmethod
+    @transaction.atomic
+    def redeem(cls, token: str, username: str, password: str) -> User | None:
+        """Spend `token` on the first admin; None if it was spent or replaced."""
+        # Whoever deletes the row makes the admin: of fifty that try at once, one does.
+        deleted, _ = cls.objects.filter(digest=_digest(token)).delete()
+        if not deleted:
+            return None
+        return User.objects.create_superuser(username, password=password)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class AlreadyAnswering(Exception):
+    """The conversation's last answer is still being written."""
+
+
+class ModelNotReady(Exception):
+    """No version of the model is known yet."""
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def for_user(self, user: Any) -> Self:  # a User or AnonymousUser
+        """The conversations that `user` may see."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(owner=user)
+
+    def with_running(self) -> Self:
+        """Say of each whether an answer is being written (`is_running`)."""
+        running = Message.objects.filter(conversation=OuterRef("pk")).running()
+        return self.annotate(is_running=Exists(running))
+
+
+class Conversation(models.Model):
+    """A tree of messages that belongs to one person."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="conversations")
+    title = models.CharField(max_length=TITLE_LENGTH + 1)
+    model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL)  # the one that was chosen last
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-updated_at"]
+        indexes = [models.Index(fields=["owner", "-updated_at"])]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @classmethod
+    @transaction.atomic
+    def begin(cls, owner: User, text: str, *, message_id: uuid.UUID, model: Model) -> "Conversation":
+        """Make a conversation with its first question; the same `message_id` again is the same conversation."""
+        known = Message.objects.filter(pk=message_id, conversation__owner=owner).first()
+        if known is not None:
+            return known.conversation
+        conversation = cls.objects.create(owner=owner, title=make_title(text), model=model)
+        conversation.ask(text, message_id=message_id, model=model)
+        return conversation
+
+    @transaction.atomic
+    def ask(self, text: str, *, message_id: uuid.UUID, model: Model) -> "Message":
+        """Add a question and have `model` answer it; return the question.
+
+        `message_id` makes it idempotent: the same id again is the same question. Raises AlreadyAnswering or
+        ModelNotReady; then nothing is written.
+        """
+        self._lock()
+        known = self.messages.filter(pk=message_id).first()
+        if known is not None:
+            return known
+        branch = self.branch()
+        if branch and branch[-1].is_running:
+            raise AlreadyAnswering
+        question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
+        self._answer([*branch, question], model)
+        return question
+
+    @transaction.atomic
+    def answer_again(self, answer: "Message") -> "Message":
+        """Have the question of `answer` answered once more, by the same model; return the new answer."""
+        self._lock()
+        branch = self.branch()
+        if branch and branch[-1].is_running:
+            raise AlreadyAnswering
+        assert answer.prediction is not None  # noqa: S101 - a question has no answer button
+        path = self._path_to(answer.parent_id)
+        return self._answer(path, answer.prediction.model)
+
+    def branch(self) -> list["Message"]:
+        """The messages that are shown: from the first question down to the newest message."""
+        newest = self.messages.order_by("-ordinal").values_list("pk", flat=True).first()
+        return self._path_to(newest)
+
+    def _path_to(self, leaf: uuid.UUID | None) -> list["Message"]:
+        messages = {message.pk: message for message in self.messages.select_related("prediction__model__provider")}
+        path = []
+        while leaf is not None:
+            path.append(messages[leaf])
+            leaf = messages[leaf].parent_id
+        for message in path:
+            message.conversation = self
+        return path[::-1]
+
+    def _answer(self, path: list["Message"], model: Model) -> "Message":
+        version = pins.version_for(model)
+        if version is None:
+            raise ModelNotReady
+        prediction = Prediction.objects.create(
+            user=self.owner,
+            model=model,
+            version=version,
+            input=build_input(
+                version.input_properties,
+                [Turn(message.role, message.text_so_far) for message in path],
+                system_prompt=model.system_prompt,
+                default_input=model.default_input,
+                context_length=model.context_length,
+            ),
+        )
+        answer = self._add(path[-1], role=Message.Role.ASSISTANT, prediction=prediction)
+        self.model = model
+        self.updated_at = timezone.now()
+        self.save(update_fields=["model", "updated_at"])
+        transaction.on_commit(lambda: bus.publish((f"conversation:{self.pk}", {}), ("work", {})))
+        return answer
+
+    def _lock(self) -> None:
+        # Two that add a message at once would give it the same ordinal.
+        Conversation.objects.select_for_update().get(pk=self.pk)
+
+    def _add(self, parent: "Message | None", **fields: Any) -> "Message":  # the fields of Message
+        last = self.messages.order_by("-ordinal").values_list("ordinal", flat=True).first() or 0
+        return self.messages.create(parent=parent, ordinal=last + 1, **fields)
+
+
+def make_title(text: str) -> str:
+    """Make a title of a question: its first line, cut at a word."""
+    lines = text.strip().splitlines()
+    line = " ".join(lines[0].split()) if lines else "…"
+    if len(line) <= TITLE_LENGTH:
+        return line
+    cut, _, _ = line[: TITLE_LENGTH + 1].rpartition(" ")
+    return (cut or line[:TITLE_LENGTH]) + "…"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def for_user(self, user: Any) -> Self:  # a User or AnonymousUser
+        """The messages that `user` may see."""
+        return self.filter(conversation__in=Conversation.objects.for_user(user))
+
+    def running(self) -> Self:
+        return self.filter(prediction__in=Prediction.objects.active())
+
+
+class Message(models.Model):
+    """A question, or an answer whose text is its prediction's. Its id is made in the browser, or here for answers."""
+
+    class Role(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
+    ordinal = models.PositiveIntegerField()  # 1, 2, 3 … in a conversation, over all its branches
+    role = models.CharField(max_length=10, choices=Role)
+    text = models.TextField(blank=True)
+    prediction = models.OneToOneField(Prediction, null=True, on_delete=models.PROTECT, related_name="message")
+    html = models.TextField(blank=True)  # the finished answer as safe HTML: a convenience, made anew where missing
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["ordinal"]
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "ordinal"], name="message_order_is_one"),
+            models.CheckConstraint(
+                condition=models.Q(role="user", prediction=None) | models.Q(role="assistant", prediction__isnull=False),
+                name="answers_have_predictions",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.ordinal}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.prediction is not None and not self.prediction.is_terminal
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What a reader who has nothing yet is told of this answer."""
+        assert self.prediction_id is not None  # noqa: S101 - only answers have one
+        return read_frame(self.prediction_id, edition=0, after=0)
+
+    @property
+    def text_so_far(self) -> str:
+        if self.prediction is None:
+            return self.text
+        return self.frame.text if self.is_running else self.prediction.output
+
+    @property
+    def shown_html(self) -> SafeString:
+        """The answer as safe HTML, so far or whole."""
+        return mark_safe(self.html or render(self.text_so_far))  # noqa: S308 - both come from the sanitizer

@@ -1,0 +1,97 @@
+"""What the browsers of a conversation are told: the frames that go over the socket."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from chat.markdown import render
+from chat.models import Conversation, Message, User
+from predictions.follow import Frame
+from predictions.models import Prediction
+
+HEARTBEAT = "{}"  # an empty message would not be sent by every server
+
+
+def store_html(prediction_id: uuid.UUID, **_: Any) -> None:
+    """Keep the finished answer as HTML, so that history pages need no parsing."""
+    output = Prediction.objects.values_list("output", flat=True).get(pk=prediction_id)
+    Message.objects.filter(prediction=prediction_id).update(html=render(output))
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """What a page that has all messages up to some ordinal lacks."""
+
+    html: str  # the new messages, in order
+    path: tuple[str, ...]  # ids of all messages that are shown; others left the branch
+    after: int  # the newest ordinal that the page has by now
+
+    def frame(self) -> str:
+        return json.dumps({"type": "messages", "html": self.html, "path": self.path, "after": self.after})
+
+
+def messages_after(user: User, conversation_id: uuid.UUID, after: int) -> Tale | None:
+    """Tell which messages a page shows that has all up to ordinal `after`; None if `user` may not see them."""
+    conversation = Conversation.objects.for_user(user).filter(pk=conversation_id).first()
+    if conversation is None:
+        return None
+    branch = conversation.branch()
+    return Tale(
+        html="".join(message_html(message) for message in branch if message.ordinal > after),
+        path=tuple(str(message.pk) for message in branch),
+        after=max((message.ordinal for message in branch), default=after),
+    )
+
+
+def output(frame: Frame) -> str:
+    """Tell new text; one without text tells a new reader where it stands."""
+    return json.dumps(
+        {
+            "type": "output",
+            "prediction": str(frame.prediction),
+            "edition": frame.edition,
+            "offset": frame.offset,
+            "end": frame.end,
+            "text": frame.text,
+        }
+    )
+
+
+def state(frame: Frame) -> str:
+    """Tell what a prediction is doing, and since when."""
+    return json.dumps(
+        {
+            "type": "state",
+            "prediction": str(frame.prediction),
+            "phase": frame.phase,
+            "since": frame.since,
+            "ahead": frame.ahead,
+        }
+    )
+
+
+def ended(prediction_id: uuid.UUID) -> str:
+    """Tell the end of a prediction: its whole message as the page shows it."""
+    message = Message.objects.select_related("prediction__model__provider", "conversation").get(
+        prediction=prediction_id
+    )
+    assert message.prediction is not None  # noqa: S101 - it was looked up by it
+    return json.dumps(
+        {
+            "type": "ended",
+            "prediction": str(prediction_id),
+            "status": message.prediction.status,
+            "html": message_html(message),
+        }
+    )
+
+
+def refused(reason: str) -> str:
+    return json.dumps({"type": "refused", "reason": reason})
+
+
+def message_html(message: Message) -> str:
+    return render_to_string("chat/_message.html", {"message": message})

@@ -1,0 +1,164 @@
+"""The pages: a function for each."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from chat.forms import MessageForm, SetupForm
+from chat.models import AlreadyAnswering, Conversation, Message, ModelNotReady, SetupToken, User
+from predictions.models import Model
+
+CONVERSATIONS_SHOWN = 200
+
+STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
+NOT_READY = "This model has not told yet how it wants to be asked. Try again in a moment."
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """An empty conversation."""
+    return _show(request, None)
+
+
+@require_GET
+def conversation_detail(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
+    return _show(request, _load_conversation(request, conversation))
+
+
+@require_POST
+def conversation_create(request: HttpRequest) -> HttpResponse:
+    """Begin a conversation with its first message."""
+    return _send(request, None)
+
+
+@require_POST
+def message_create(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
+    """Add a message, and have it answered."""
+    return _send(request, _load_conversation(request, conversation))
+
+
+@require_POST
+def message_stop(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Stop an answer; what is there of it stays."""
+    answer = _load_answer(request, message)
+    assert answer.prediction is not None  # noqa: S101 - _load_answer sees to it
+    answer.prediction.request_cancel()
+    return _done(request, answer.conversation)
+
+
+@require_POST
+def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Have the same question answered once more."""
+    answer = _load_answer(request, message)
+    try:
+        answer.conversation.answer_again(answer)
+    except AlreadyAnswering:
+        return _refuse(request, answer.conversation, STILL_ANSWERING)
+    except ModelNotReady:
+        return _refuse(request, answer.conversation, NOT_READY)
+    return _done(request, answer.conversation)
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def setup(request: HttpRequest, token: str) -> HttpResponse:
+    """Make the first admin, for whoever holds the token that the terminal printed."""
+    if not SetupToken.is_good(token):
+        return redirect("login")
+    form = SetupForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        admin = SetupToken.redeem(token, form.cleaned_data["username"], form.cleaned_data["password1"])
+        if admin is not None:
+            login(request, admin)
+        return redirect("chat:home")
+    return render(request, "chat/setup.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+# ---------------------------------------------------------------- what the pages share
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 - LoginRequiredMiddleware sees to it
+    return request.user
+
+
+def _load_conversation(request: HttpRequest, key: uuid.UUID) -> Conversation:
+    return get_object_or_404(Conversation.objects.for_user(request.user), pk=key)
+
+
+def _load_answer(request: HttpRequest, key: uuid.UUID) -> Message:
+    answers = Message.objects.for_user(request.user).select_related("conversation__owner", "prediction__model")
+    answer = get_object_or_404(answers, pk=key)
+    if answer.prediction is None:
+        raise Http404
+    return answer
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept", "").startswith("application/json")
+
+
+def _show(
+    request: HttpRequest, conversation: Conversation | None, form: MessageForm | None = None, status: int = 200
+) -> HttpResponse:
+    models = list(Model.objects.available())
+    chosen = next((model for model in models if conversation and model.pk == conversation.model_id), None)
+    chosen = chosen or next(iter(models), None)
+    messages = conversation.branch() if conversation else []
+    context: dict[str, Any] = {
+        "conversation": conversation,
+        "conversations": Conversation.objects.for_user(request.user).with_running()[:CONVERSATIONS_SHOWN],
+        "messages": messages,
+        "running": next((message for message in messages if message.is_running), None),
+        "last_ordinal": max((message.ordinal for message in messages), default=0),
+        "models": models,
+        "model": chosen,
+        "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}),
+    }
+    template = "chat/conversation_detail.html" if conversation else "chat/home.html"
+    return render(request, template, context, status=status)
+
+
+def _send(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
+    form = MessageForm(request.POST)
+    if form.is_valid():
+        form.check_id_is_free_for(_user(request))
+    if form.is_valid():
+        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"]}
+        try:
+            if conversation is None:
+                conversation = Conversation.begin(_user(request), form.cleaned_data["text"], **sent)
+            else:
+                conversation.ask(form.cleaned_data["text"], **sent)
+        except AlreadyAnswering:
+            form.add_error(None, STILL_ANSWERING)
+        except ModelNotReady:
+            form.add_error("model", NOT_READY)
+        else:
+            return _done(request, conversation, status=201)
+    if _wants_json(request):
+        return JsonResponse({"errors": form.errors}, status=422)
+    return _show(request, conversation, form, status=422)
+
+
+def _done(request: HttpRequest, conversation: Conversation, status: int = 200) -> HttpResponse:
+    url = reverse("chat:conversation_detail", args=[conversation.pk])
+    if _wants_json(request):
+        return JsonResponse({"conversation": str(conversation.pk), "url": url}, status=status)
+    return redirect(url)
+
+
+def _refuse(request: HttpRequest, conversation: Conversation, reason: str) -> HttpResponse:
+    if _wants_json(request):
+        return JsonResponse({"detail": reason}, status=409)
+    form = MessageForm(data={"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug})
+    form.is_valid()
+    form.errors.clear()
+    form.add_error(None, reason)
+    return _show(request, conversation, form, status=409)

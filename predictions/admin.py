@@ -1,0 +1,77 @@
+"""Providers, models, versions, pins and predictions in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from predictions.models import Model, Pin, Prediction, Provider, Version
+
+
+@admin.register(Provider)
+class ProviderAdmin(admin.ModelAdmin):
+    list_display = ("name", "kind", "base_url", "concurrency", "enabled")
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin):
+    list_display = ("name", "ref", "provider", "order", "enabled")
+    list_editable = ("order", "enabled")
+    list_filter = ("provider", "enabled")
+    list_select_related = ("provider",)
+    search_fields = ("name", "ref")
+    readonly_fields = ("is_official",)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Rows that Parley alone writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Version)
+class VersionAdmin(ReadOnlyAdmin):
+    list_display = ("model", "identifier", "created_at")
+    list_select_related = ("model",)
+    list_filter = ("model",)
+
+
+@admin.register(Pin)
+class PinAdmin(admin.ModelAdmin):
+    """Pins are history: a new one takes the place of the last, none is changed."""
+
+    list_display = ("model", "environment", "version", "created_at", "created_by", "reason")
+    list_select_related = ("model", "version__model", "created_by")
+    list_filter = ("environment", "model")
+
+    def save_model(self, request: HttpRequest, obj: Pin, form: Any, change: bool) -> None:
+        obj.created_by = request.user  # type: ignore[assignment]  # the admin lets in nobody else
+        super().save_model(request, obj, form, change)
+
+    def has_change_permission(self, request: HttpRequest, obj: Pin | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Pin | None = None) -> bool:
+        return False
+
+
+@admin.register(Prediction)
+class PredictionAdmin(ReadOnlyAdmin):
+    """How predictions went; what was asked and answered is their owners' alone."""
+
+    list_display = ("id", "model", "status", "user", "created_at", "completed_at", "attempts")
+    list_select_related = ("model", "user")
+    list_filter = ("status", "model")
+    date_hierarchy = "created_at"
+    fields = (
+        *("id", "model", "version", "answered_by", "user", "status", "error", "metrics", "output_end", "edition"),
+        *("created_at", "asked_at", "started_at", "first_output_at", "completed_at", "cancel_requested_at"),
+        *("attempts", "provider_id", "worker", "leased_until"),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Prediction | None = None) -> bool:
+        return False

@@ -1,0 +1,192 @@
+"""Tell the other threads and processes that something has happened.
+
+What is told is a hint, never the truth: it may be lost, and then a reader finds it in the database a
+second later. Without `REDIS_URL` the hints stay in this process; with it they reach all processes
+through one publish/subscribe channel.
+"""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+Message = dict[str, Any]  # JSON, whose shape depends on the topic
+Topical = tuple[str, Message]
+
+CHANNEL = "parley"
+BACKLOG = 64  # messages a subscriber may leave unread before it must look into the database
+REDIS_TIMEOUT = 2.0  # seconds; hints that take longer are not worth waiting for
+RECONNECT_PAUSE = (0.2, 5.0)  # seconds between attempts, doubling
+PUBLISH_PAUSE = 5.0  # seconds without attempts to publish after Redis failed to take a hint
+
+
+class Subscription:
+    """The messages of some topics, for one reader in one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._messages: deque[Topical] = deque()
+        self._lapsed = False
+        self._arrived = asyncio.Event()
+
+    async def wait(self, timeout: float) -> list[Topical] | None:
+        """Wait for messages up to `timeout` seconds; None means that some were lost: look into the database."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._arrived.wait()
+        except TimeoutError:
+            return []
+        messages = None if self._lapsed else list(self._messages)
+        self._messages.clear()
+        self._lapsed = False
+        self._arrived.clear()
+        return messages
+
+    def put(self, message: Topical) -> None:
+        """Take a message; only to be called in the reader's loop."""
+        if len(self._messages) < BACKLOG:
+            self._messages.append(message)
+        else:
+            self._lapsed = True
+        self._arrived.set()
+
+
+class Bus:
+    """Hands messages to this process's subscribers, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
+
+    @contextmanager
+    def subscribe(self, *topics: str) -> Iterator[Subscription]:
+        subscription = Subscription(asyncio.get_running_loop())
+        with self._lock:
+            for topic in topics:
+                self._subscriptions[topic].add(subscription)
+        try:
+            yield subscription
+        finally:
+            with self._lock:
+                for topic in topics:
+                    self._subscriptions[topic].discard(subscription)
+                    if not self._subscriptions[topic]:
+                        del self._subscriptions[topic]
+
+    def publish(self, *messages: Topical) -> None:
+        """Tell everybody; never raises, and never waits for long."""
+        self.deliver(messages)
+
+    def is_live(self) -> bool:
+        """Whether hints reach everybody they are meant for, as far as can be known."""
+        return True
+
+    def deliver(self, messages: tuple[Topical, ...]) -> None:
+        """Hand the messages to the subscribers in this process."""
+        parcels: defaultdict[asyncio.AbstractEventLoop, list[tuple[Subscription, Topical]]] = defaultdict(list)
+        with self._lock:
+            for message in messages:
+                for subscription in self._subscriptions.get(message[0], ()):
+                    parcels[subscription.loop].append((subscription, message))
+        for loop, parcel in parcels.items():
+            try:
+                loop.call_soon_threadsafe(_put_all, parcel)
+            except RuntimeError:  # the loop has ended, and its readers with it
+                continue
+
+
+def _put_all(parcel: list[tuple[Subscription, Topical]]) -> None:
+    for subscription, message in parcel:
+        subscription.put(message)
+
+
+class RedisBus(Bus):
+    """Sends the messages through Redis, so that the subscribers of all processes get them."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT, health_check_interval=30
+        )
+        self._listening = threading.Event()
+        self._listener: threading.Thread | None = None
+        self._publisher_pause_until = 0.0
+
+    @contextmanager
+    def subscribe(self, *topics: str) -> Iterator[Subscription]:
+        self._start_listening()
+        with super().subscribe(*topics) as subscription:
+            yield subscription
+
+    def publish(self, *messages: Topical) -> None:
+        if self._client_is_down():
+            self.deliver(messages)
+            return
+        try:
+            self._client.publish(CHANNEL, json.dumps(messages))
+        except redis.RedisError as error:
+            logger.warning("Redis does not take hints (%s); readers look into the database instead.", error)
+            self._publisher_pause_until = time.monotonic() + PUBLISH_PAUSE
+            self.deliver(messages)
+
+    def is_live(self) -> bool:
+        return self._listening.is_set() and not self._client_is_down()
+
+    def ping(self) -> None:
+        """Ask Redis for a sign of life; raises `redis.RedisError`."""
+        self._client.ping()
+
+    def _client_is_down(self) -> bool:
+        return time.monotonic() < self._publisher_pause_until
+
+    def _start_listening(self) -> None:
+        with self._lock:
+            if self._listener is None:
+                self._listener = threading.Thread(target=self._listen_for_ever, name="bus", daemon=True)
+                self._listener.start()
+
+    def _listen_for_ever(self) -> None:
+        pause, longest = RECONNECT_PAUSE
+        while True:
+            try:
+                self._listen()
+            except (redis.RedisError, OSError) as error:
+                logger.warning("Lost the hints of Redis (%s); trying again in %.1f s.", error, pause)
+            if self._listening.is_set():
+                pause = RECONNECT_PAUSE[0]
+            self._listening.clear()
+            threading.Event().wait(pause)
+            pause = min(2 * pause, longest)
+
+    def _listen(self) -> None:
+        with self._client.pubsub() as pubsub:
+            pubsub.subscribe(CHANNEL)
+            while True:
+                message = pubsub.get_message(timeout=REDIS_TIMEOUT / 2)
+                if message is None:
+                    pubsub.check_health()
+                elif message["type"] == "subscribe":
+                    self._listening.set()
+                elif message["type"] == "message":
+                    self._take(message["data"])
+
+    def _take(self, data: bytes) -> None:
+        try:
+            messages = tuple((str(topic), dict(message)) for topic, message in json.loads(data))
+        except (ValueError, TypeError):
+            logger.warning("Something other than Parley writes to the Redis channel %r.", CHANNEL)
+        else:
+            self.deliver(messages)
+
+
+bus: Bus = RedisBus(settings.REDIS_URL) if settings.REDIS_URL else Bus()

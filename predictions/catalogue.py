@@ -1,0 +1,114 @@
+"""Keep the catalogue in step with the environment (which hosts) and with the hosts (which versions)."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils.text import slugify
+
+from predictions.database import query
+from predictions.models import Model, Version
+from predictions.models import Provider as ProviderRow
+from predictions.providers import Provider
+from predictions.providers.base import VersionDescription
+from predictions.providers.errors import ProviderError
+
+logger = logging.getLogger(__name__)
+
+LOOK_FOR_VERSIONS = timedelta(hours=1)
+FIRST_LOOKS = (0.5, 30.0)  # seconds between attempts while a host has not described its models yet, doubling
+
+KNOWN_MODELS = {  # what a person should read for models that Parley itself brings or proposes
+    "smollm2": ("SmolLM2", 10, 1_000),
+    "meta/meta-llama-3-8b-instruct": ("Llama 3 8B", 20, None),
+    "meta/meta-llama-3-70b-instruct": ("Llama 3 70B", 21, None),
+}
+
+
+def sync_with_environment() -> None:
+    """Offer the hosts that the environment names; switch off those it named once and names no more."""
+    named = {}
+    for name, url in settings.COG_SERVERS.items():
+        row = _provider(f"cog-{slugify(name)}", ProviderRow.Kind.COG, url, name=f"Cog: {name}", concurrency=1)
+        named[row.slug] = [name]
+    if settings.REPLICATE_API_TOKEN:
+        row = _provider("replicate", ProviderRow.Kind.REPLICATE, settings.REPLICATE_BASE_URL, name="Replicate")
+        named[row.slug] = settings.REPLICATE_MODELS
+    for slug, refs in named.items():
+        for ref in refs:
+            _offer(ProviderRow.objects.get(slug=slug), ref)
+    ProviderRow.objects.filter(from_environment=True).exclude(slug__in=named).update(enabled=False)
+
+
+def _provider(slug: str, kind: str, base_url: str, *, name: str, concurrency: int | None = None) -> ProviderRow:
+    row, _ = ProviderRow.objects.update_or_create(
+        slug=slug,
+        defaults={"kind": kind, "base_url": base_url.rstrip("/"), "enabled": True, "from_environment": True},
+        create_defaults={
+            "kind": kind,
+            "base_url": base_url.rstrip("/"),
+            "from_environment": True,
+            "name": name,
+            "concurrency": concurrency,
+        },
+    )
+    return row
+
+
+def _offer(provider: ProviderRow, ref: str) -> None:
+    name, order, context_length = KNOWN_MODELS.get(ref, (ref.rpartition("/")[2], 100, None))
+    Model.objects.get_or_create(
+        provider=provider,
+        ref=ref,
+        defaults={
+            "slug": slugify(ref.replace("/", "-")),
+            "name": name,
+            "order": order,
+            "context_length": context_length,
+        },
+    )
+
+
+async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
+    """Ask the hosts for their models' versions, for ever; soon again while some have not answered yet."""
+    pause, longest = FIRST_LOOKS
+    while True:
+        try:
+            complete = await look_once(connect)
+        except DatabaseError as error:
+            logger.warning("The catalogue cannot be written: %s", error)
+            complete = False
+        if complete:
+            await asyncio.sleep(LOOK_FOR_VERSIONS.total_seconds())
+        else:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+async def look_once(connect: Callable[[ProviderRow], Provider]) -> bool:
+    """Ask each model's host once; say whether all have answered."""
+    models = await query(list, Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
+    complete = True
+    for model in models:
+        try:
+            description = await connect(model.provider).describe(model)
+        except ProviderError as error:
+            logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
+            complete = False
+        else:
+            await query(take_in, model, description)
+    return complete
+
+
+def take_in(model: Model, description: VersionDescription) -> None:
+    """Note a version that a host has described, and what else it says of the model."""
+    Version.objects.get_or_create(
+        model=model, identifier=description.identifier, defaults={"openapi_schema": description.openapi_schema}
+    )
+    if not model.description and description.description:
+        model.description = description.description
+    model.is_official = description.is_official
+    model.save(update_fields=["description", "is_official"])

@@ -1,0 +1,30 @@
+"""Run queries beside the event loop, in a few threads that give their connections back."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4  # queries at once in one process; more would only queue at the database
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="queries")
+
+
+async def query(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function`, which may use the database, in a thread and return what it returns."""
+    call = functools.partial(_call, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    close_old_connections()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        connections.close_all()

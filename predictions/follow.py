@@ -1,0 +1,133 @@
+"""Follow a prediction: what is stored of its text, then the rest as it comes, as one async iterator.
+
+A reader says what it has (`edition`, `after`) and gets frames that continue there. Hints of the bus
+that fit are passed on as they are; at any gap, and once a second, the log in the database is read.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from predictions.bus import Message, bus
+from predictions.database import query
+from predictions.events import TERMINAL
+from predictions.models import OutputChunk, Prediction
+
+LOOK_AGAIN = 1.0  # seconds without a hint after which the log is read all the same
+READ_ATTEMPTS = 3  # a text may be folded or replaced between two queries, hardly ever twice
+
+ROW = ("status", "edition", "output", "output_end", "error", "asked_at", "started_at", "completed_at", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What has become of a prediction: its phase, and the text from `offset` to `end` (code points).
+
+    The reader's text is to be replaced when `edition` differs from the one it has.
+    """
+
+    prediction: UUID
+    edition: int
+    offset: int
+    end: int
+    text: str
+    phase: str
+    since: str  # when the phase began, ISO 8601
+    ahead: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        return self.phase in TERMINAL
+
+
+async def follow(prediction: UUID, *, edition: int = 0, after: int = 0) -> AsyncIterator[Frame]:
+    """Yield frames until the prediction has ended; the last one `is_last`.
+
+    Raises Prediction.DoesNotExist. Whether the reader may see the prediction is for the caller to know.
+    """
+    topic = f"prediction:{prediction}"
+    # Join first, then read: what happens in between arrives twice, never not at all.
+    with bus.subscribe(topic) as subscription:
+        frame = await query(read_frame, prediction, edition=edition, after=after)
+        yield frame
+        while not frame.is_last:
+            hints = await subscription.wait(LOOK_AGAIN)
+            fitting = _continue(frame, hints or [])
+            if not fitting:
+                fresh = await query(read_frame, prediction, edition=frame.edition, after=frame.end)
+                fitting = [] if _tells_nothing_new(frame, fresh) else [fresh]
+            for frame in fitting:
+                yield frame
+
+
+def read_frame(prediction: UUID, *, edition: int, after: int) -> Frame:
+    """Read from the database what a reader lacks that has `edition` up to `after`."""
+    for _ in range(READ_ATTEMPTS):
+        # The chunks before the row: if the row then says "ended", they were folded into it in the meantime, or
+        # the row has it all.
+        chunks = list(_chunks_from(prediction, 0 if after == 0 else after))
+        row = Prediction.objects.select_related("model").only(*ROW, "model__provider").get(pk=prediction)
+        offset = after if row.edition == edition else 0
+        if row.is_terminal:
+            return _frame(row, offset, row.output[offset:])
+        if row.edition != edition:
+            chunks = list(_chunks_from(prediction, 0))
+        text = _join(chunks, offset)
+        if text is not None:
+            return _frame(row, offset, text)
+        edition, after = row.edition, 0
+    return _frame(row, 0, "")
+
+
+def stored_text(prediction: UUID) -> str:
+    """The text of a running prediction, as far as it is journaled."""
+    return "".join(OutputChunk.objects.filter(prediction=prediction).values_list("text", flat=True))
+
+
+def _chunks_from(prediction: UUID, after: int) -> Any:  # (offset, text) rows, in order
+    chunks = OutputChunk.objects.filter(prediction=prediction)
+    first = chunks.filter(offset__lte=after).order_by("-offset").values_list("offset", flat=True).first()
+    return chunks.filter(offset__gte=first or 0).order_by("offset").values_list("offset", "text")
+
+
+def _join(chunks: list[tuple[int, str]], after: int) -> str | None:
+    """Join the chunks' text beyond `after`; None if something is missing."""
+    pieces = []
+    end = after
+    for offset, text in chunks:
+        if offset > end:
+            return None
+        pieces.append(text[end - offset :])
+        end = max(end, offset + len(text))
+    return "".join(pieces)
+
+
+def _frame(row: Prediction, offset: int, text: str) -> Frame:
+    phase = row.phase
+    return Frame(
+        prediction=row.pk,
+        edition=row.edition,
+        offset=offset,
+        end=offset + len(text),
+        text=text,
+        phase=phase,
+        since=row.phase_since.isoformat(),
+        ahead=row.count_ahead() if phase == "queued" else 0,
+    )
+
+
+def _continue(frame: Frame, hints: list[tuple[str, Message]]) -> list[Frame]:
+    """Turn hints into frames that continue `frame`; none if there is a gap, an end or anything unusual."""
+    frames: list[Frame] = []
+    for _, hint in hints:
+        if hint.get("edition") != frame.edition or hint.get("offset") != frame.end or hint.get("phase") in TERMINAL:
+            return []
+        frame = Frame(prediction=frame.prediction, **hint)
+        frames.append(frame)
+    return frames
+
+
+def _tells_nothing_new(before: Frame, now: Frame) -> bool:
+    same_text = before.edition == now.edition and before.end == now.end
+    return same_text and (before.phase, before.ahead) == (now.phase, now.ahead)

@@ -1,0 +1,77 @@
+"""Check an installation and say what to do about what is wrong."""
+
+import asyncio
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from predictions import checks, providers
+from predictions.models import Model
+from predictions.providers.errors import ProviderError
+
+
+class Command(BaseCommand):
+    help = "Check settings, database, Redis, storage, worker and providers, and say what to do."
+
+    def handle(self, **options: Any) -> None:
+        problems = [
+            self._report("settings", self._check_settings()),
+            self._report(f"storage ({settings.DATA_DIR})", checks.check_storage()),
+            self._report(f"database ({settings.DATABASES['default']['ENGINE'].rpartition('.')[2]})", check_schema()),
+            self._report("Redis" if settings.REDIS_URL else "bus (in this process)", checks.check_bus()),
+            self._report("worker", checks.check_worker()),
+            *self._check_providers(),
+        ]
+        count = sum(problems)
+        if count:
+            raise CommandError(f"{count} thing{'s' if count > 1 else ''} to look at, marked with ✗.")
+        self.stdout.write("All is well.")
+
+    def _report(self, name: str, problem: str | None) -> bool:
+        self.stdout.write(f"✗ {name}: {problem}" if problem else f"✓ {name}")
+        return problem is not None
+
+    @staticmethod
+    def _check_settings() -> str | None:
+        environments = ("production", "staging", "development")
+        if settings.ENVIRONMENT not in environments:
+            return f"PARLEY_ENVIRONMENT is {settings.ENVIRONMENT!r}; it must be one of {', '.join(environments)}."
+        if settings.DEBUG and settings.HOST not in {"127.0.0.1", "localhost", "::1"}:
+            return "PARLEY_DEBUG is on while others can reach this address. Turn it off."
+        return None
+
+    def _check_providers(self) -> list[bool]:
+        try:
+            models = list(Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
+        except DatabaseError:
+            return []
+        if not models:
+            advice = "There is none. Set REPLICATE_API_TOKEN or PARLEY_COG_SERVERS, or start with bin/start."
+            return [self._report("models", advice)]
+        return [self._report(f"{model.provider}: {model}", asyncio.run(check_model(model))) for model in models]
+
+
+def check_schema() -> str | None:
+    """Reach the database, and see whether its tables are those of this version."""
+    problem = checks.check_database()
+    if problem is None:
+        try:
+            call_command("migrate", check_unapplied=True, verbosity=0)
+        except SystemExit:
+            problem = "Its tables are not up to date. Run `manage.py migrate`, or `bin/start`, which does."
+    return problem
+
+
+async def check_model(model: Model) -> str | None:
+    """Have the model's host describe it."""
+    provider = providers.connect(model.provider)
+    try:
+        await provider.describe(model)
+    except ProviderError as error:
+        return f"{error} Look at {model.provider.base_url}."
+    finally:
+        await provider.close()
+    return None

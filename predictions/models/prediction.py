@@ -1,0 +1,311 @@
+"""A prediction from its first row to its end, its output's chunks, and the workers that see it through."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from predictions import events
+from predictions.bus import bus
+from predictions.events import CANCELED, FAILED, PROCESSING, STARTING, STATUSES, SUCCEEDED, TERMINAL
+from predictions.models.catalogue import Model, Provider, Version
+from predictions.queue import fair_order
+from predictions.transcript import Transcript
+
+LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its predictions
+WORKER_SILENCE = timedelta(seconds=15)
+LOGS_LIMIT = 65_536  # characters of a model's logs that are kept, from the start
+QUEUE_LIMIT = 1_000  # waiting predictions of one provider that are put in order
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self) -> Self:
+        return self.filter(seen_at__gt=timezone.now() - WORKER_SILENCE)
+
+
+class Worker(models.Model):
+    """A process that runs predictions. Its id is the fencing token of the leases it holds: newer ones are larger."""
+
+    name = models.CharField(max_length=200)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    objects = WorkerQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.pk} ({self.name})"
+
+
+class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def for_user(self, user: Any) -> Self:  # a User or AnonymousUser of whichever model is configured
+        """The predictions that `user` may see."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(user=user)
+
+    def active(self) -> Self:
+        return self.filter(status__in=(STARTING, PROCESSING))
+
+    def queued(self) -> Self:
+        """Waiting for their turn: nobody has asked the provider yet."""
+        return self.active().filter(asked_at=None)
+
+    def held(self, at: datetime) -> Self:
+        return self.active().filter(leased_until__gt=at)
+
+    def claim(self, worker: Worker, *, limit: int, besides: Iterable[uuid.UUID] = ()) -> list["Prediction"]:
+        """Take up to `limit` predictions for `worker`: orphans first, then the queue, fairly between people.
+
+        Whoever is in `besides` (what this worker still holds in memory) is left alone.
+        """
+        claimed: list[Prediction] = []
+        for provider in Provider.objects.order_by("pk"):
+            room = limit - len(claimed)
+            if room <= 0:
+                break
+            claimed += self._claim_at(provider, worker, room, set(besides))
+        return claimed
+
+    @transaction.atomic
+    def _claim_at(self, provider: Provider, worker: Worker, limit: int, besides: set[uuid.UUID]) -> list["Prediction"]:
+        now = timezone.now()
+        there = self.filter(model__provider=provider)
+        if not there.claimable(now).exists():
+            return []
+        # One claimer a provider: two that count its free slots at once would fill them twice.
+        Provider.objects.select_for_update().get(pk=provider.pk)
+        orphans = there.claimable(now).exclude(asked_at=None).exclude(pk__in=besides).values_list("pk", flat=True)
+        chosen = list(orphans[:limit])
+        slots = limit - len(chosen)
+        if provider.concurrency is not None:
+            asked = there.active().exclude(asked_at=None).exclude(pk__in=chosen)
+            taken = there.held(now).filter(asked_at=None).count() + asked.count() + len(chosen)
+            slots = min(slots, provider.concurrency - taken)
+        if slots > 0:
+            waiting = there.queued().claimable(now).exclude(pk__in=besides)
+            chosen += waiting.in_turn()[:slots]
+        count = self.filter(pk__in=chosen).claimable(now).update(worker=worker, leased_until=now + LEASE)
+        rows = self.filter(pk__in=chosen, worker=worker, leased_until=now + LEASE)
+        rows = rows.select_related("model__provider", "version")
+        assert count == len(rows)  # noqa: S101 - the provider's lock keeps every other claimer out
+        return list(rows)
+
+    def unclaimed(self, at: datetime) -> Self:
+        return self.active().filter(Q(leased_until=None) | Q(leased_until__lte=at))
+
+    def claimable(self, at: datetime) -> Self:
+        """Unfinished predictions that no live worker holds, and whose time has come."""
+        return self.unclaimed(at).filter(Q(not_before=None) | Q(not_before__lte=at))
+
+    def in_turn(self) -> list[uuid.UUID]:
+        """The ids of this queue, who is next first: people take turns, each person's questions stay in order."""
+        waiting = self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT]
+        busy = Prediction.objects.active().exclude(asked_at=None).values_list("user", flat=True)[:QUEUE_LIMIT]
+        return fair_order(list(waiting), list(busy))
+
+
+class Prediction(models.Model):
+    """One question to one version of a model. The row is written before the provider is asked, and owns the answer.
+
+    A worker that runs it keeps `transcript` beside the row, hands every event to `apply` and the
+    outcome to the journal.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="predictions"
+    )  # None: asked from the command line
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="predictions")
+    version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="predictions")
+    input = models.JSONField()
+
+    status = models.CharField(max_length=10, choices=[(status, status) for status in STATUSES], default=STARTING)
+    output = models.TextField(blank=True)  # once it has ended; before that the chunks are the output
+    output_end = models.PositiveIntegerField(default=0)  # code points in `output`
+    edition = models.PositiveIntegerField(default=0)  # counts how often the text was replaced as a whole
+    error = models.TextField(blank=True)
+    logs = models.TextField(blank=True)
+    metrics = models.JSONField(default=dict, blank=True)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(null=True, blank=True)  # the intent: stamped before the provider is asked
+    started_at = models.DateTimeField(null=True, blank=True)
+    first_output_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)  # asked too early: the provider was busy or away
+    attempts = models.PositiveIntegerField(default=0)  # how often the provider was asked
+
+    provider_id = models.CharField(max_length=200, blank=True, db_index=True)
+    answered_by = models.CharField(max_length=200, blank=True)  # the version that the provider says it used
+    urls = models.JSONField(default=dict, blank=True)  # get, cancel, stream; the last is a right to read: never shown
+
+    worker = models.ForeignKey(Worker, null=True, blank=True, on_delete=models.SET_NULL, related_name="predictions")
+    leased_until = models.DateTimeField(null=True, blank=True)
+
+    objects = PredictionQuerySet.as_manager()
+
+    # What a run may change, besides the text.
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("status", "edition", "error", "logs", "metrics"),
+        *("asked_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts"),
+        *("provider_id", "answered_by", "urls"),
+    )
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(
+                fields=["leased_until"],
+                name="prediction_active",
+                condition=Q(status__in=(STARTING, PROCESSING)),
+            )
+        ]
+        constraints = [models.CheckConstraint(condition=Q(status__in=STATUSES), name="prediction_status_is_known")]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.status})"
+
+    # ------------------------------------------------------------ what it looks like
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def phase(self) -> str:
+        """`queued`, `starting` (the provider was asked), `running`, or how it ended."""
+        if self.status == PROCESSING:
+            return "running"
+        if self.status == STARTING:
+            return "queued" if self.asked_at is None else "starting"
+        return self.status
+
+    @property
+    def phase_since(self) -> datetime:
+        """When the present phase began."""
+        since = {"queued": self.created_at, "starting": self.asked_at, "running": self.started_at}
+        return since.get(self.phase, self.completed_at) or self.created_at
+
+    def count_ahead(self) -> int:
+        """How many predictions of the queue have their turn before this one."""
+        queue = Prediction.objects.filter(model__provider=self.model.provider_id).queued()
+        waiting = queue.unclaimed(timezone.now()).in_turn()
+        return waiting.index(self.pk) if self.pk in waiting else 0
+
+    # ------------------------------------------------------------ what happens to it
+
+    def resume(self, text: str) -> None:
+        """Get ready to run, or to run on, with the `text` that was journaled so far."""
+        self.transcript = Transcript(text)
+        self.text_replaced = False
+        self.state_changed = False
+
+    def apply(self, event: events.Event, *, at: datetime) -> None:
+        """Let `event` happen at `at`. Terminal states absorb; what is told twice happens once.
+
+        Pure: it changes this object alone. `resume` must have been called.
+        """
+        if self.is_terminal:
+            return
+        match event:
+            case events.Started():
+                self._start(at)
+            case events.Restarted():
+                self._replace_text("")
+            case events.Output(text, offset):
+                self._start(at)
+                if self.transcript.extend(text, offset) and self.first_output_at is None:
+                    self._set(first_output_at=at)
+            case events.Logs(text):
+                if len(text) > len(self.logs):
+                    self._set(logs=text[:LOGS_LIMIT])
+            case events.Failed(error):
+                self._set(status=FAILED, error=error, completed_at=at)
+            case events.Completed():
+                self._complete(event, at)
+
+    def _start(self, at: datetime) -> None:
+        if self.status == STARTING:
+            self._set(status=PROCESSING, started_at=at)
+
+    def _complete(self, final: events.Completed, at: datetime) -> None:
+        if final.output is not None:
+            self._settle_text(final.output, succeeded=final.status == SUCCEEDED, at=at)
+        if len(final.logs) > len(self.logs):
+            self._set(logs=final.logs[:LOGS_LIMIT])
+        self._set(
+            status=final.status,
+            error=final.error,
+            metrics=final.metrics,
+            started_at=self.started_at or at,
+            completed_at=at,
+        )
+
+    def _settle_text(self, output: str, *, succeeded: bool, at: datetime) -> None:
+        # On success the provider's text wins. What ended otherwise keeps what people have seen, and a text that
+        # was stopped on purpose does not grow after the stop.
+        if self.transcript.is_prefix_of(output):
+            stopped = self.cancel_requested_at is not None and not succeeded
+            if not stopped and self.transcript.extend(output, 0) and self.first_output_at is None:
+                self._set(first_output_at=at)
+        elif succeeded:
+            self._replace_text(output)
+
+    def _replace_text(self, text: str) -> None:
+        if self.transcript.end == 0:
+            self.transcript.extend(text, 0)
+            return
+        self.transcript = Transcript()
+        self.transcript.extend(text, 0)
+        self.text_replaced = True
+        self._set(edition=self.edition + 1)
+
+    def _set(self, **changes: Any) -> None:  # values of the fields named in STATE
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.state_changed = True
+
+    # ------------------------------------------------------------ what the runner notes
+
+    def note_asked(self, *, at: datetime, provider_id: str = "") -> None:
+        """Note the intent to ask the provider, under `provider_id` where the id is ours to choose."""
+        self._set(asked_at=at, provider_id=provider_id, attempts=self.attempts + 1, not_before=None)
+
+    def note_created(self, snapshot: events.Snapshot) -> None:
+        self._set(provider_id=snapshot.provider_id, answered_by=snapshot.version, urls=snapshot.urls)
+
+    def note_not_taken(self, *, not_before: datetime) -> None:
+        """Note that the provider took nothing: back to the queue, until `not_before`."""
+        self._set(asked_at=None, provider_id="", not_before=not_before)
+
+    # ------------------------------------------------------------ what people ask for
+
+    def request_cancel(self) -> None:
+        """Stop it: stamp the row and wake the workers. What nobody has asked for yet ends here."""
+        now = timezone.now()
+        mine = Prediction.objects.filter(pk=self.pk)
+        mine.active().filter(cancel_requested_at=None).update(cancel_requested_at=now)
+        if mine.queued().unclaimed(now).update(status=CANCELED, completed_at=now, worker=None):
+            transaction.on_commit(lambda: bus.publish((f"prediction:{self.pk}", {})))
+        transaction.on_commit(lambda: bus.publish(("work", {"cancel": str(self.pk)})))
+
+
+class OutputChunk(models.Model):
+    """A piece of a running prediction's output, as one tick of the journal wrote it."""
+
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="chunks")
+    offset = models.PositiveIntegerField()  # code points before it
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["offset"]
+        constraints = [models.UniqueConstraint(fields=["prediction", "offset"], name="chunk_once_per_offset")]
+
+    def __str__(self) -> str:
+        return f"{self.prediction_id} at {self.offset}"

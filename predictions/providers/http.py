@@ -1,0 +1,150 @@
+"""The only outgoing HTTP client, with the one guard that all requests pass: hosts, redirects, sizes, time.
+
+Whoever holds a `HostClient` reaches its provider's base address, and the stream hosts it was given. httpx is
+imported here alone; its exceptions become those of `errors` at this border.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from predictions.providers.errors import AnswerLost, ProviderUnavailable, StreamInterrupted
+
+CONNECT_TIMEOUT = 5.0  # seconds
+ANSWER_TIMEOUT = 30.0  # seconds between two bytes of an answer
+STREAM_SILENCE = 45.0  # seconds without a byte before a stream counts as dead; hosts send comments each 15 to 30
+ANSWER_LIMIT = 33_554_432  # bytes of one JSON answer
+CONNECTIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer: its status, its headers in lower case, and its JSON (None if it is none)."""
+
+    status: int
+    headers: Mapping[str, str]
+    json: Any  # whatever JSON the host wrote
+
+
+class AddressRefused(ValueError):
+    """The guard does not let a request out to this address."""
+
+
+class HostClient:
+    """Requests to one provider. `transport` is the seam for tests."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        stream_hosts: Iterable[str] = (),
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._origin = _origin(self._base_url)
+        self._stream_hosts = tuple(stream_hosts)
+        self._client = httpx.AsyncClient(
+            headers=dict(headers or {}),
+            timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=50),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        address: str,
+        *,
+        body: Any = None,  # anything JSON can say
+        headers: Mapping[str, str] | None = None,
+        wait: float = ANSWER_TIMEOUT,
+    ) -> Answer:
+        """Send a request and return the whole answer, whatever its status.
+
+        `address` is a path below the base address, or a whole address on the same host. `wait` is how many
+        seconds may pass between two bytes. Raises ProviderUnavailable if nothing was sent, else AnswerLost.
+        """
+        url = self._check(address)
+        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=wait)
+        try:
+            async with self._client.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
+                content = await _read(response)
+                return Answer(response.status_code, response.headers, _parse(content))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise ProviderUnavailable(f"{self._origin} cannot be reached.") from error
+        except httpx.HTTPError as error:
+            raise AnswerLost(f"{self._origin} did not answer to the end.") from error
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, address: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator["EventStreamResponse"]:
+        """Open an event stream. Errors of the transport become StreamInterrupted."""
+        url = self._check(address, for_stream=True)
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", **(headers or {})}
+        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=STREAM_SILENCE)
+        try:
+            async with self._client.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
+                yield EventStreamResponse(response)
+        except httpx.HTTPError as error:
+            raise StreamInterrupted("The event stream broke off.") from error
+
+    def _check(self, address: str, *, for_stream: bool = False) -> str:
+        url = address if "://" in address else self._base_url + address
+        if _origin(url) == self._origin:
+            return url
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+        allowed = any(host == name or host.endswith("." + name) for name in self._stream_hosts)
+        if for_stream and allowed and parts.scheme == "https" and not parts.username:
+            return url
+        raise AddressRefused(f"requests to {parts.scheme}://{host} are not allowed here")
+
+
+class EventStreamResponse:
+    """The answer to a request for an event stream."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.is_event_stream = response.headers.get("content-type", "").partition(";")[0] == "text/event-stream"
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._response.aiter_bytes():
+            yield chunk
+
+    async def json(self) -> Any:
+        """The answer's JSON, when it is not an event stream after all."""
+        return _parse(await _read(self._response))
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > ANSWER_LIMIT:
+            raise httpx.DecodingError("the answer is larger than allowed")
+    return bytes(content)
+
+
+def _parse(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None

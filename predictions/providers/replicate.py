@@ -1,0 +1,211 @@
+"""Replicate's predictions API.
+
+Its facts that shape this module: there is no idempotency key, so a create is never repeated unless it was surely not
+taken; `urls.stream` is an opaque address and itself the right to read; a stream that ends without `done` is a
+truncation; after `done` the GET decides; an unknown status means "not finished".
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from predictions.events import FAILED, Event, Logs, Output, Snapshot, Started, clean, from_snapshot
+from predictions.models import Model, Prediction
+from predictions.providers.base import VersionDescription, text_of
+from predictions.providers.errors import (
+    AnswerLost,
+    PredictionGone,
+    ProviderBusy,
+    ProviderRefused,
+    ProviderUnavailable,
+    StreamInterrupted,
+)
+from predictions.providers.http import AddressRefused, Answer, HostClient
+from predictions.providers.sse import EventStreamParser, NotAnEventStream, ServerSentEvent
+
+CANCEL_AFTER = "30m"  # the longest life of a prediction nobody looks after; Replicate's own limit
+LONGEST_WAIT = 60.0  # seconds that a 429 may make us wait
+VERSION_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class ReplicateProvider:
+    """One account at Replicate."""
+
+    chooses_our_ids = False
+    poll_pauses = (1.0, 5.0)
+    patience = 1800.0
+
+    def __init__(self, client: HostClient) -> None:
+        self._client = client
+
+    def new_id(self, prediction: Prediction) -> str:
+        return ""
+
+    async def create(self, prediction: Prediction) -> Snapshot:
+        path = "/predictions"
+        body: dict[str, Any] = {"input": prediction.input}
+        identifier = prediction.version.identifier if prediction.version else ""
+        if prediction.model.is_official or not VERSION_ID.fullmatch(identifier):
+            path = f"/models/{prediction.model.ref}/predictions"
+        else:
+            body["version"] = identifier
+        answer = await self._client.request("POST", path, body=body, headers={"Cancel-After": CANCEL_AFTER})
+        if answer.status >= 500:
+            raise AnswerLost(f"Replicate answered with error {answer.status}.")
+        _raise_for(answer)
+        return _snapshot(prediction, answer.json)
+
+    async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
+        url = prediction.urls.get("stream")
+        if not url:
+            raise StreamInterrupted("There is no event stream for this model.")
+        reader = _EventReader()
+        try:
+            async with self._client.stream("GET", url) as response:
+                if response.status != 200 or not response.is_event_stream:
+                    raise StreamInterrupted(f"The stream's host answered {response.status}.")
+                parser = EventStreamParser()
+                async for chunk in response.chunks():
+                    for sent in parser.feed(chunk):
+                        for event in reader.read(sent):
+                            yield event
+                    if reader.is_done:
+                        break
+        except (NotAnEventStream, AddressRefused) as error:
+            raise StreamInterrupted(str(error)) from error
+        if not reader.is_done:
+            raise StreamInterrupted("The event stream ended without `done`.")
+        for event in from_snapshot(await self.poll(prediction)):
+            yield event
+
+    async def poll(self, prediction: Prediction) -> Snapshot:
+        answer = await self._client.request("GET", f"/predictions/{prediction.provider_id}")
+        if answer.status == 404:
+            raise PredictionGone("Replicate knows nothing of this prediction.")
+        _raise_for(answer)
+        return _snapshot(prediction, answer.json)
+
+    async def cancel(self, prediction: Prediction) -> None:
+        _raise_for(await self._client.request("POST", f"/predictions/{prediction.provider_id}/cancel"))
+
+    async def describe(self, model: Model) -> VersionDescription:
+        answer = await self._client.request("GET", f"/models/{model.ref}")
+        _raise_for(answer)
+        data = answer.json if isinstance(answer.json, dict) else {}
+        latest = data.get("latest_version") or {}
+        return VersionDescription(
+            identifier=str(latest.get("id", "")),
+            openapi_schema=latest.get("openapi_schema") or {},
+            is_official=bool(data.get("is_official")) or not latest,
+            description=clean(str(data.get("description") or "")),
+        )
+
+    async def let_go(self, prediction: Prediction) -> None:
+        pass
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _EventReader:
+    """Turns Replicate's server-sent events into ours; keeps count of the text's offset."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._offset = 0
+        self._logs = ""
+
+    def read(self, sent: ServerSentEvent) -> list[Event]:
+        match sent.event:
+            case "output":
+                text = clean(sent.data)
+                event = Output(text, self._offset)
+                self._offset += len(text)
+                return [event] if text else [Started()]
+            case "logs":
+                self._logs += clean(sent.data)
+                return [Logs(self._logs)]
+            case "done":
+                self.is_done = True
+                return []
+            case _:  # `error` is followed by `done`, and the prediction itself says what went wrong
+                return []
+
+
+def _snapshot(prediction: Prediction, data: Any) -> Snapshot:
+    """Read a prediction object; keys may be missing, `output` above all."""
+    if not isinstance(data, dict) or not isinstance(data.get("id"), str):
+        raise AnswerLost("Replicate answered with something other than a prediction.")
+    urls = data.get("urls") or {}
+    metrics = data.get("metrics")
+    status = str(data.get("status"))
+    removed = bool(data.get("data_removed"))
+    return Snapshot(
+        provider_id=data["id"],
+        status=status,
+        output=None if removed else text_of(data.get("output"), _separator(prediction)),
+        error=_model_error(data.get("error"), status),
+        logs=clean(str(data.get("logs") or "")),
+        metrics=metrics if isinstance(metrics, dict) else {},
+        version=str(data.get("version") or ""),
+        urls={name: url for name, url in urls.items() if isinstance(url, str)},
+    )
+
+
+def _separator(prediction: Prediction) -> str:
+    return prediction.version.separator if prediction.version else ""
+
+
+def _model_error(error: Any, status: str) -> str:
+    if error:
+        return clean(error if isinstance(error, str) else json.dumps(error))
+    return "The model failed without giving a reason." if status == FAILED else ""
+
+
+def _raise_for(answer: Answer) -> None:
+    """Turn an error status into an error in people's words, with what to do."""
+    detail = _detail(answer.json)
+    match answer.status:
+        case 200 | 201 | 202:
+            return
+        case 401 | 403:
+            raise ProviderRefused(
+                "Replicate does not accept this site's API token. Whoever hosts Parley must set REPLICATE_API_TOKEN."
+            )
+        case 402:
+            raise ProviderRefused("The Replicate account has no credit left. Whoever hosts Parley must add some.")
+        case 404:
+            raise ProviderRefused(f"Replicate does not know this model, or not any more. {detail}".strip())
+        case 422:
+            raise ProviderRefused(f"Replicate does not accept this input: {detail or 'it gave no reason.'}")
+        case 429:
+            wait = _retry_after(answer)
+            raise ProviderBusy("Replicate's rate limit is reached.", retry_after=wait)
+        case status if status >= 500:
+            raise ProviderUnavailable(f"Replicate has trouble (error {status}).", retry_after=2.0)
+        case status:
+            raise ProviderRefused(f"Replicate refused the question (error {status}). {detail}".strip())
+
+
+def _detail(body: Any) -> str:
+    detail = body.get("detail") if isinstance(body, dict) else None
+    return clean(detail.strip()) if isinstance(detail, str) else ""
+
+
+def _retry_after(answer: Answer) -> float:
+    """Find how many seconds to wait: in the body, a header, or only in the sentence."""
+    body: Mapping[str, Any] = answer.json if isinstance(answer.json, dict) else {}
+    sentence = re.search(r"resets in ~?(\d+(?:\.\d+)?)\s*s", _detail(body))
+    told = (
+        body.get("retry_after"),
+        answer.headers.get("retry-after"),
+        answer.headers.get("ratelimit-reset"),
+        sentence and sentence[1],
+    )
+    for value in told:
+        try:
+            return min(max(float(value), 0.5), LONGEST_WAIT)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+    return 5.0

@@ -1,0 +1,232 @@
+"""One prediction from its row to its end: ask the provider, follow the stream, else poll; stop when asked to.
+
+The runner may be killed anywhere and another one goes on from the row: what was asked is never asked again while the
+provider may know of it.
+"""
+
+import asyncio
+import logging
+import random
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from predictions.events import CANCELED, Completed, Event, Failed, Restarted, Snapshot, from_snapshot
+from predictions.journal import Journal
+from predictions.models import Prediction
+from predictions.providers import Provider
+from predictions.providers.errors import (
+    AnswerLost,
+    NotTaken,
+    PredictionGone,
+    ProviderError,
+    ProviderUnavailable,
+    StreamInterrupted,
+)
+
+logger = logging.getLogger(__name__)
+
+LONGEST_LIFE = timedelta(minutes=30)  # from the asking; Replicate's own limit
+LONGEST_QUEUE = timedelta(hours=1)
+OUTPUT_LIMIT = 4_000_000  # code points; a model that writes more has gone wrong
+ATTEMPTS = 3  # how often a host that forgets is asked for the same answer
+POLL_GROWTH = 1.3
+CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that did not arrive
+STOP_PATIENCE = 5.0  # seconds between a cancel and its effect; then the page is freed all the same
+NEW_PATIENCE = 10.0  # seconds in which a new prediction may not be known everywhere at its host
+
+
+class Runner:
+    """Sees one claimed prediction through; `prediction.resume` has been called."""
+
+    def __init__(self, prediction: Prediction, provider: Provider, journal: Journal) -> None:
+        self.prediction = prediction
+        self._provider = provider
+        self._journal = journal
+        self._stop = asyncio.Event()
+        self._asked = asyncio.Event()  # the provider's id is known: it can be cancelled
+        if prediction.cancel_requested_at:
+            self._stop.set()
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Return when the prediction has ended or is back in the queue, and the database knows."""
+        # The provider is followed in a task of its own that is cancelled once and waited for: httpx loses a
+        # connection of its pool when a stream is cancelled twice.
+        following = asyncio.create_task(self._see_through())
+        stopping = asyncio.create_task(self._stop_when_asked())
+        try:
+            await asyncio.wait({following, stopping}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+            elif stopping.done():
+                self._apply(Completed(CANCELED))
+            else:
+                await self._give_up("The answer took too long and was stopped.")
+        except NotTaken as error:
+            await self._queue_again(error)
+            return
+        except ProviderError as error:
+            self._apply(Failed(str(error)))
+        finally:
+            await cancel_once(following)
+            await cancel_once(stopping)
+            await self._provider.let_go(self.prediction)
+        await self._journal.commit(self.prediction)
+
+    # ------------------------------------------------------------ asking
+
+    async def _see_through(self) -> None:
+        prediction = self.prediction
+        if self._stop.is_set() and prediction.asked_at is None:
+            self._apply(Completed(CANCELED))
+        elif prediction.asked_at is None and timezone.now() - prediction.created_at > LONGEST_QUEUE:
+            raise ProviderError("The question waited for more than an hour and was given up.")
+        elif prediction.asked_at is not None and not prediction.provider_id:
+            raise AnswerLost(NEVER_HEARD)
+        while not prediction.is_terminal:
+            if prediction.asked_at is None:
+                await self._ask()
+            self._asked.set()
+            try:
+                await self._watch()
+            except PredictionGone as error:
+                self._prepare_to_ask_again(error)
+
+    async def _ask(self) -> None:
+        prediction = self.prediction
+        prediction.note_asked(at=timezone.now(), provider_id=self._provider.new_id(prediction))
+        # The intent first: whoever finds this row later knows that the provider may have been asked.
+        await self._journal.commit(prediction)
+        try:
+            snapshot = await self._provider.create(prediction)
+        except AnswerLost as error:
+            if not self._provider.chooses_our_ids:
+                raise AnswerLost(NEVER_HEARD) from error
+        else:
+            prediction.note_created(snapshot)
+            if prediction.attempts > 1 and prediction.transcript.end:
+                self._apply(Restarted())
+            await self._take_in(snapshot)
+
+    def _prepare_to_ask_again(self, error: PredictionGone) -> None:
+        prediction = self.prediction
+        if self._stop.is_set():
+            self._apply(Completed(CANCELED))
+        elif not self._provider.chooses_our_ids or prediction.attempts >= ATTEMPTS:
+            raise error
+        else:
+            self._asked.clear()
+            prediction.note_not_taken(not_before=timezone.now())
+
+    async def _queue_again(self, error: NotTaken) -> None:
+        prediction = self.prediction
+        waited = timezone.now() - prediction.created_at
+        patience = LONGEST_QUEUE
+        if isinstance(error, ProviderUnavailable):
+            patience = min(patience, timedelta(seconds=self._provider.patience))
+        if self._stop.is_set():
+            self._apply(Completed(CANCELED))
+        elif waited > patience:
+            self._apply(Failed(str(error)))
+        else:
+            prediction.note_not_taken(not_before=timezone.now() + timedelta(seconds=error.retry_after))
+            await self._journal.release(prediction)
+            return
+        await self._journal.commit(prediction)
+
+    # ------------------------------------------------------------ following
+
+    async def _watch(self) -> None:
+        try:
+            async with aclosing(self._provider.stream(self.prediction)) as stream:  # type: ignore[type-var]
+                async for event in stream:
+                    self._apply(event)
+                    await self._journal.write(self.prediction)
+        except (StreamInterrupted, NotTaken, AnswerLost) as error:
+            logger.info("Prediction %s is polled: %s", self.prediction.pk, error)
+        if not self.prediction.is_terminal:
+            await self._poll()
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, longest = self._provider.poll_pauses
+        reached = began = loop.time()
+        while True:
+            try:
+                await self._take_in(await self._provider.poll(self.prediction))
+                reached = loop.time()
+            except PredictionGone:
+                if self._provider.chooses_our_ids or loop.time() - began > NEW_PATIENCE:
+                    raise
+            except (NotTaken, AnswerLost):
+                if loop.time() - reached > self._provider.patience:
+                    raise
+            if self.prediction.is_terminal:
+                return
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all poll at once
+            pause = min(pause * POLL_GROWTH, longest)
+
+    async def _take_in(self, snapshot: Snapshot) -> None:
+        for event in from_snapshot(snapshot):
+            self._apply(event)
+        await self._journal.write(self.prediction)
+
+    def _apply(self, event: Event) -> None:
+        self.prediction.apply(event, at=timezone.now())
+        if self.prediction.transcript.end > OUTPUT_LIMIT and not self.prediction.is_terminal:
+            raise ProviderError(f"The answer was cut off at {OUTPUT_LIMIT:,} characters.")
+
+    # ------------------------------------------------------------ ending
+
+    async def _stop_when_asked(self) -> None:
+        """Return when a stop was asked for and has had its time to take effect."""
+        await self._stop.wait()
+        self.prediction.cancel_requested_at = self.prediction.cancel_requested_at or timezone.now()
+        await self._asked.wait()
+        await self._cancel_at_provider()
+        await asyncio.sleep(STOP_PATIENCE)
+
+    async def _cancel_at_provider(self) -> None:
+        for pause in CANCEL_PAUSES:
+            try:
+                await self._provider.cancel(self.prediction)
+            except ProviderError as error:
+                logger.warning("Prediction %s could not be cancelled: %s", self.prediction.pk, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _give_up(self, reason: str) -> None:
+        if self._asked.is_set():
+            await self._cancel_at_provider()
+        self._apply(Failed(reason))
+
+    def _time_left(self) -> float:
+        asked_at = self.prediction.asked_at or timezone.now()
+        return max((asked_at + LONGEST_LIFE - timezone.now()).total_seconds(), 0.0)
+
+
+NEVER_HEARD = (
+    "The provider was asked, but its answer got lost on the way. It was not asked a second time, so that you "
+    "are not charged twice."
+)
+
+
+async def cancel_once(task: asyncio.Task[Any]) -> None:
+    """Cancel `task`, once, and return when it has ended, even if the caller is cancelled meanwhile."""
+    task.cancel()
+    interrupted = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            interrupted = error
+    with suppress(asyncio.CancelledError, Exception):
+        task.result()
+    if interrupted is not None:
+        raise interrupted

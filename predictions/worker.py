@@ -1,0 +1,161 @@
+"""The worker: claims predictions and runs hundreds of them in one event loop.
+
+Rows are the queue. The worker may be killed at any moment: its leases run out, and another one goes on.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from predictions import catalogue, providers
+from predictions.bus import bus
+from predictions.database import query
+from predictions.events import Failed
+from predictions.follow import stored_text
+from predictions.journal import Journal
+from predictions.models import Prediction
+from predictions.models import Provider as ProviderRow
+from predictions.models import Worker as WorkerRow
+from predictions.runner import Runner, cancel_once
+
+logger = logging.getLogger(__name__)
+
+CAPACITY = 300  # predictions at once in one worker
+LOOK_AGAIN = 1.0  # seconds between looks at the queue when no bell rings
+FORGET_WORKERS = timedelta(days=1)
+
+
+class Worker:
+    """Runs predictions until `stop`."""
+
+    def __init__(self) -> None:
+        self.is_running = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._runs: dict[UUID, tuple[Runner, asyncio.Task[None]]] = {}
+        self._providers: dict[int, tuple[ProviderRow, providers.Provider]] = {}
+
+    async def run(self) -> None:
+        """Claim and run; after `stop`, hand back what is not finished, and return."""
+        self._row = await query(_register)
+        self._journal = Journal(self._row)
+        parts: dict[asyncio.Task[None], str] = {
+            asyncio.create_task(self._journal.run()): "the journal",
+            asyncio.create_task(self._claim_for_ever()): "the claims",
+            asyncio.create_task(self._drop_lost()): "the leases",
+            asyncio.create_task(catalogue.keep_fresh(self._connect)): "the catalogue",
+        }
+        journal, *others = parts
+        stopped = asyncio.create_task(self._wait_for_stop())
+        self.is_running.set()
+        try:
+            done, _ = await asyncio.wait({stopped, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (stopped, *others):
+                await cancel_once(task)
+            await self._hand_back()
+            self._journal.close()
+            await asyncio.wait({journal})
+            for _, provider in self._providers.values():
+                await provider.close()
+            await query(WorkerRow.objects.filter(pk=self._row.pk).delete)
+        for task in done & parts.keys():
+            logger.error("The worker ends, because %s did.", parts[task])
+            task.result()
+
+    def stop(self) -> None:
+        """Have `run` return soon; to be called in its event loop."""
+        self._stopping.set()
+
+    async def _wait_for_stop(self) -> None:
+        await self._stopping.wait()
+
+    # ------------------------------------------------------------ the queue
+
+    async def _claim_for_ever(self) -> None:
+        with bus.subscribe("work") as bell:
+            while True:
+                try:
+                    await self._look_for_work()
+                except DatabaseError as error:
+                    logger.warning("The queue cannot be read: %s", error)
+                for _, message in await bell.wait(LOOK_AGAIN) or []:
+                    self._request_stop(message.get("cancel"))
+
+    async def _look_for_work(self) -> None:
+        running = list(self._runs)
+        room = CAPACITY - len(running)
+        for prediction in await query(Prediction.objects.claim, self._row, limit=room, besides=running):
+            self._start(prediction)
+        for key in await query(_stop_requests, running):
+            self._request_stop(str(key))
+
+    def _request_stop(self, key: str | None) -> None:
+        run = self._runs.get(UUID(key)) if key else None
+        if run is not None:
+            run[0].request_stop()
+
+    def _start(self, prediction: Prediction) -> None:
+        prediction.resume("")
+        runner = Runner(prediction, self._connect(prediction.model.provider), self._journal)
+        self._journal.hold(prediction)
+        task = asyncio.create_task(self._run(runner))
+        self._runs[prediction.pk] = (runner, task)
+
+    async def _run(self, runner: Runner) -> None:
+        prediction = runner.prediction
+        try:
+            if prediction.asked_at is not None:
+                prediction.resume(await query(stored_text, prediction.pk))
+            await runner.run()
+        except Exception:
+            logger.exception("The run of prediction %s broke.", prediction.pk)
+            prediction.apply(Failed("Something went wrong in Parley itself; its log says more."), at=timezone.now())
+            self._journal.note(prediction)
+        finally:
+            del self._runs[prediction.pk]
+            if self._queue_may_move(prediction):
+                bus.publish(("work", {}))
+
+    @staticmethod
+    def _queue_may_move(prediction: Prediction) -> bool:
+        return prediction.is_terminal and prediction.model.provider.concurrency is not None
+
+    # ------------------------------------------------------------ the ends
+
+    async def _drop_lost(self) -> None:
+        while True:
+            run = self._runs.get(await self._journal.lost.get())
+            if run is not None:
+                logger.warning("Prediction %s is another worker's by now.", run[0].prediction.pk)
+                await cancel_once(run[1])
+
+    async def _hand_back(self) -> None:
+        runs = list(self._runs.values())
+        await asyncio.gather(*(cancel_once(task) for _, task in runs))
+        if self._journal.has_ended:
+            return  # the leases run out by themselves
+        unfinished = [runner.prediction for runner, _ in runs if not runner.prediction.is_terminal]
+        await asyncio.gather(*(self._journal.release(prediction) for prediction in unfinished))
+
+    def _connect(self, row: ProviderRow) -> providers.Provider:
+        known = self._providers.get(row.pk)
+        if known is None or known[0].base_url != row.base_url:
+            # A provider whose address was changed is closed at the end: runs may still be using it.
+            known = self._providers[row.pk] = (row, providers.connect(row))
+        return known[1]
+
+
+def _register() -> WorkerRow:
+    WorkerRow.objects.filter(seen_at__lt=timezone.now() - FORGET_WORKERS).delete()
+    return WorkerRow.objects.create(name=f"{platform.node()}:{os.getpid()}")
+
+
+def _stop_requests(running: list[UUID]) -> list[UUID]:
+    asked = Prediction.objects.active().filter(pk__in=running).exclude(cancel_requested_at=None)
+    return list(asked.values_list("pk", flat=True))

@@ -1,0 +1,112 @@
+"""What many tests start from: people, a provider with a model, and a worker that runs."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from chat.models import User
+from predictions import catalogue, database
+from predictions.models import Model, Provider, Version
+from predictions.worker import Worker
+from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate
+
+WAIT_LIMIT = 20.0  # seconds after which something that was waited for counts as never
+
+
+def wait_until(condition: Callable[[], Any], *, limit: float = WAIT_LIMIT) -> Any:
+    """Return what `condition` returns as soon as that is true; fail after `limit` seconds."""
+    end = time.monotonic() + limit
+    while not (result := condition()):
+        assert time.monotonic() < end, f"waited {limit} s in vain for {condition}"
+        time.sleep(0.01)
+    return result
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", password="correct horse")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    return User.objects.create_user("charlie", password="battery staple")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeReplicate]:
+    with FakeReplicate() as fake:
+        yield fake
+
+
+@pytest.fixture
+def model(db: None, fake: FakeReplicate, settings: Any) -> Model:
+    """A model of the fake Replicate, with its version known."""
+    settings.REPLICATE_API_TOKEN = fake.token
+    provider = Provider.objects.create(
+        slug="replicate", name="Replicate", kind=Provider.Kind.REPLICATE, base_url=fake.url
+    )
+    return make_model(provider, "meta/meta-llama-3-8b-instruct", is_official=True)
+
+
+def make_model(provider: Provider, ref: str, **fields: Any) -> Model:
+    name = ref.rpartition("/")[2]
+    model = Model.objects.create(provider=provider, ref=ref, slug=name, name=name, **fields)
+    Version.objects.create(model=model, identifier="", openapi_schema=CHAT_SCHEMA)
+    return model
+
+
+class WorkerThread(threading.Thread):
+    """A worker in a loop of its own, as `serve` runs it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="worker")
+        self.loop = asyncio.new_event_loop()
+        self.worker = Worker()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                runner.run(self.worker.run())
+        except BaseException as error:
+            self.error = error
+
+    def stop(self) -> None:
+        if self.is_alive():
+            self.loop.call_soon_threadsafe(self.worker.stop)
+        self.join(WAIT_LIMIT)
+        assert not self.is_alive(), "the worker does not end"
+        assert self.error is None, self.error
+
+
+@pytest.fixture
+def no_look_at_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the worker from asking hosts for their models' versions: tests set them."""
+
+    async def nothing(connect: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(catalogue, "look_once", nothing)
+
+
+@pytest.fixture
+def worker(transactional_db: None, no_look_at_versions: None) -> Iterator[WorkerThread]:
+    thread = WorkerThread()
+    thread.start()
+    wait_until(thread.worker.is_running.is_set)
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def query_threads_let_go(django_db_setup: None) -> Iterator[None]:
+    """Close the connections of the query threads before the test database is dropped."""
+    yield
+    for _ in range(database.THREADS):
+        database._threads.submit(connections.close_all)
+    database._threads.shutdown(wait=True)

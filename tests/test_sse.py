@@ -60,7 +60,20 @@ def test_an_event_without_end_is_refused() -> None:
 
 
 lines = st.sampled_from(
-    ["data: a", "data:b", "data:  c ", "data", "data:", "event: output", "event:x", ": comment", "", "", "other: field", "id: 7"]
+    [
+        "data: a",
+        "data:b",
+        "data:  c ",
+        "data",
+        "data:",
+        "event: output",
+        "event:x",
+        ": comment",
+        "",
+        "",
+        "other: field",
+        "id: 7",
+    ]
 )
 
 

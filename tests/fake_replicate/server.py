@@ -1,0 +1,212 @@
+"""An ASGI application on a loopback port, served from a thread with an event loop of its own.
+
+HTTP/1.1 by h11, with keep-alive and chunked bodies, and one thing that no decent server offers: the application may
+end its connection at once with the message `{"type": "http.response.cut", "reset": bool}`.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import h11
+
+START_LIMIT = 10.0  # seconds
+STOP_LIMIT = 10.0  # seconds
+CALL_LIMIT = 10.0  # seconds
+BODY_LIMIT = 16 * 1024 * 1024  # bytes of one request
+READ_SIZE = 64 * 1024
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+T = TypeVar("T")
+
+
+class LoopbackServer:
+    """Serve `application` at `127.0.0.1:port` from `start` to `stop`. What it raises is kept in `failures`."""
+
+    def __init__(self, application: Application) -> None:
+        self.port = 0
+        self.connections = 0  # accepted so far
+        self.failures: list[BaseException] = []
+        self._application = application
+        self._thread = threading.Thread(target=self._run, name="loopback server", daemon=True)
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._stopping: asyncio.Event
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._thread.start()
+        if not self._ready.wait(START_LIMIT) or not self.port:
+            raise RuntimeError("the loopback server did not start")
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(STOP_LIMIT)
+        if self._thread.is_alive():
+            raise RuntimeError("the loopback server did not stop")
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a function in the server's thread and return its result."""
+
+        async def run() -> T:
+            return function(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(CALL_LIMIT)
+
+    def spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
+        """Start a task that ends with the server; to be called in the server's thread."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._dismiss)
+        return task
+
+    def _dismiss(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.failures.append(error)
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stopping.wait()
+        listener.close()
+        await self._end_tasks()
+
+    async def _end_tasks(self) -> None:
+        while self._tasks:  # a task may have started another before it saw the cancellation
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.spawn(_Connection(reader, writer).converse(self._application))
+
+
+class _Connection:
+    """One client's connection: requests and answers in turn."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ_SIZE)
+        # `drain` then returns only after the last byte went to the kernel: a cut comes exactly where it should.
+        writer.transport.set_write_buffer_limits(high=0)
+
+    async def converse(self, application: Application) -> None:
+        try:
+            while isinstance(request := await self._next_event(), h11.Request):
+                body = await self._read_body()
+                await application(self._scope(request), self._receiver(body), self._send)
+                if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                    break
+                self._http.start_next_cycle()
+        except ConnectionError:
+            pass  # the client is gone, or its connection was cut on purpose
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+        finally:
+            # What is to reach the client has been drained by now; `close` would wait for one that never reads.
+            self._writer.transport.abort()
+
+    async def _next_event(self) -> Any:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._http.receive_data(await self._reader.read(READ_SIZE))
+        return event
+
+    async def _read_body(self) -> bytes:
+        body = bytearray()
+        while isinstance(part := await self._next_event(), h11.Data):
+            body += part.data
+            if len(body) > BODY_LIMIT:
+                raise h11.RemoteProtocolError("too much", error_status_hint=413)
+        return bytes(body)
+
+    def _scope(self, request: h11.Request) -> Message:
+        target, _, query = request.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": request.http_version.decode(),
+            "method": request.method.decode(),
+            "scheme": "http",
+            "path": unquote(target.decode("ascii")),
+            "raw_path": target,
+            "query_string": query,
+            "root_path": "",
+            "headers": [(name, value) for name, value in request.headers],
+            "client": self._writer.get_extra_info("peername"),
+            "server": self._writer.get_extra_info("sockname"),
+            "extensions": {"http.response.cut": {}},
+        }
+
+    def _receiver(self, body: bytes) -> Receive:
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await self._hear_the_client_go()
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    async def _hear_the_client_go(self) -> None:
+        while received := await self._reader.read(READ_SIZE):
+            self._http.receive_data(received)  # the next request, ahead of its turn
+            if len(self._http.trailing_data[0]) > BODY_LIMIT:
+                return
+
+    async def _send(self, message: Message) -> None:
+        match message["type"]:
+            case "http.response.start":
+                await self._write(h11.Response(status_code=message["status"], headers=message["headers"]))
+            case "http.response.body":
+                if message.get("body"):
+                    await self._write(h11.Data(data=message["body"]))
+                if not message.get("more_body"):
+                    await self._write(h11.EndOfMessage())
+            case "http.response.cut":
+                if message["reset"]:
+                    self._reset_on_close()
+                raise ConnectionAbortedError("cut on purpose")
+
+    async def _write(self, event: h11.Event) -> None:
+        if data := self._http.send(event):
+            self._writer.write(data)
+            await self._writer.drain()
+
+    def _reset_on_close(self) -> None:
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def _refuse(self, status: int) -> None:
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            try:
+                headers = [(b"content-length", b"0"), (b"connection", b"close")]
+                await self._write(h11.Response(status_code=status, headers=headers))
+                await self._write(h11.EndOfMessage())
+            except ConnectionError:
+                pass

@@ -1,0 +1,425 @@
+"""Predictions at Replicate from row to end, through a real worker: whatever the host does, the right end, once."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from django.utils import timezone
+
+from chat.models import User
+from predictions import runner as runner_module
+from predictions.bus import bus
+from predictions.follow import Frame, follow, stored_text
+from predictions.models import Model, Prediction
+from predictions.providers import replicate as replicate_module
+from tests.conftest import WorkerThread, make_model, wait_until
+from tests.fake_replicate import (
+    BAD_GATEWAY,
+    NOT_FOUND,
+    Answer,
+    Cut,
+    Disconnect,
+    FakeReplicate,
+    Gate,
+    Late,
+    Script,
+    recorded_errors,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO = "Hello, world."
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules with shorter waits."""
+    monkeypatch.setattr(replicate_module.ReplicateProvider, "poll_pauses", (0.02, 0.1))
+    monkeypatch.setattr(runner_module, "CANCEL_PAUSES", (0.02, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(runner_module, "STOP_PATIENCE", 0.5)
+
+
+def ask(model: Model, user: User | None = None) -> Prediction:
+    prediction = Prediction.objects.create(
+        model=model, version=model.versions.first(), user=user, input={"prompt": "Hi"}
+    )
+    bus.publish(("work", {}))
+    return prediction
+
+
+def ended(prediction: Prediction) -> Prediction:
+    def fetch() -> Prediction | None:
+        prediction.refresh_from_db()
+        return prediction if prediction.is_terminal else None
+
+    result: Prediction = wait_until(fetch)
+    return result
+
+
+def row(prediction: Prediction) -> Prediction:
+    return Prediction.objects.get(pk=prediction.pk)
+
+
+async def read_along(prediction: Prediction) -> list[Frame]:
+    return [frame async for frame in follow(prediction.pk)]
+
+
+def collect(prediction: Prediction) -> list[Frame]:
+    return asyncio.run(asyncio.wait_for(read_along(prediction), 20))
+
+
+# ---------------------------------------------------------------- the way it should be
+
+
+def test_an_answer_streams_and_is_kept(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", gate, " world."], metrics={"input_token_count": 3}))
+    prediction = ask(model)
+
+    gate.wait_reached()
+    wait_until(lambda: stored_text(prediction.pk) == "Hello,")
+    assert row(prediction).phase == "running"
+    gate.open()
+    ended(prediction)
+
+    assert (prediction.status, prediction.output, prediction.edition) == ("succeeded", HELLO, 0)
+    assert prediction.metrics["input_token_count"] == 3
+    assert prediction.answered_by == "hidden"
+    assert prediction.first_output_at < prediction.completed_at
+    [created] = fake.ledger.created
+    assert created.headers["cancel-after"] == "30m"
+    assert not fake.ledger.running()
+
+
+def test_readers_get_every_character_once(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(steps=[piece for n in range(60) for piece in (f"word{n} 👩‍🚀\n", 0.005)]))
+    prediction = ask(model)
+
+    frames = collect(prediction)
+
+    text = ""
+    for frame in frames:
+        assert frame.offset == len(text)
+        text += frame.text
+        assert frame.end == len(text)
+    assert text == ended(prediction).output == "".join(f"word{n} 👩‍🚀\n" for n in range(60))
+    assert len(frames) > 3
+    assert frames[-1].phase == "succeeded"
+
+
+def test_a_community_model_is_asked_by_version(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    ref, known = next((ref, m) for ref, m in fake.catalogue.models.items() if not m.is_official and m.versions)
+    community = make_model(model.provider, ref)
+    community.versions.update(identifier=known.versions[0].id)
+    prediction = ask(community)
+
+    assert ended(prediction).status == "succeeded"
+    [created] = fake.ledger.created
+    assert created.body["version"] == known.versions[0].id
+
+
+def test_a_model_without_stream_is_polled(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", gate, " world."], stream=False))
+    prediction = ask(model)
+
+    gate.wait_reached()
+    wait_until(lambda: stored_text(prediction.pk) == "Hello,")
+    gate.open()
+
+    assert ended(prediction).output == HELLO
+
+
+# ---------------------------------------------------------------- what goes wrong at the host
+
+
+def test_broken_stream_is_finished_by_polling(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", Disconnect("reset"), gate, " world."]))
+    prediction = ask(model)
+
+    wait_until(lambda: len(fake.ledger.to("get")) > 1)
+    gate.open()
+
+    assert (ended(prediction).output, prediction.edition) == (HELLO, 0)
+    assert len(fake.ledger.created) == 1
+
+
+@pytest.mark.parametrize("size", range(0, 330, 11))
+def test_a_stream_cut_anywhere_ends_with_the_exact_text(
+    size: int, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(chunks=["Grüße ", "👩‍🚀\n", "\n", " von", " hier."], on_stream=[Cut(size, "reset")]))
+
+    assert ended(ask(model)).output == "Grüße 👩‍🚀\n\n von hier."
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        NOT_FOUND,
+        BAD_GATEWAY,
+        Answer(200, "<html>hello</html>", "text/html"),
+        Answer(302, headers={"location": "http://127.0.0.1:1/"}),
+        Answer(200, b"\xff\xfe\x00garbage" * 50, "text/event-stream"),
+        Answer(200, b"x" * 1_100_000, "text/event-stream"),
+        Answer(200, "event: output\ndata: Hel\n\nevent: strange\ndata: {\n\n", "text/event-stream"),
+        Cut(None, "reset"),
+    ],
+    ids=["404", "502", "html", "redirect", "garbage", "endless line", "unknown event and no end", "reset"],
+)
+def test_whatever_the_stream_host_does_the_answer_is_polled(
+    fault: Any, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(chunks=["Hello,", " world."], on_stream=[fault] * 3))
+
+    assert (ended(ask(model)).output, len(fake.ledger.created)) == (HELLO, 1)
+
+
+def test_a_stream_on_a_foreign_host_is_not_opened(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    with FakeReplicate() as elsewhere:
+        fake.script(Script(stream=elsewhere.url + "/streams/x"))
+
+        assert ended(ask(model)).output == HELLO
+        assert elsewhere.ledger.calls == []
+
+
+def test_text_that_differs_in_the_end_is_replaced_once(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(chunks=["Hallo"], output=["Hello"]))
+    prediction = ended(ask(model))
+
+    assert (prediction.output, prediction.edition) == ("Hello", 1)
+
+
+def test_a_failure_keeps_text_and_reason(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(chunks=["Hello"], status="failed", error="CUDA out of memory"))
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.output, prediction.error) == ("failed", "Hello", "CUDA out of memory")
+
+
+def test_aborted_is_an_end(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(status="aborted"))
+
+    assert ended(ask(model)).status == "aborted"
+
+
+def test_looks_that_fail_are_repeated(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    faults = [NOT_FOUND, BAD_GATEWAY, Cut(3), Answer(200, "no json"), recorded_errors(429)[0]]
+    fake.script(Script(stream=False, on_get=faults))
+
+    assert ended(ask(model)).output == HELLO
+
+
+def test_a_stored_answer_can_hold_any_character(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(stream=False, output=["a\x00b", "\ud83d", "\u2028"]))
+
+    assert ended(ask(model)).output == "a\ufffdb\ufffd\u2028"
+
+
+# ---------------------------------------------------------------- asking
+
+
+@pytest.mark.parametrize("status", [401, 402, 404, 422])
+def test_a_refusal_is_told_in_words(status: int, model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(on_create=recorded_errors(status)[0]))
+    prediction = ended(ask(model))
+
+    assert prediction.status == "failed"
+    assert prediction.error.startswith(("Replicate ", "The Replicate account"))
+    assert len(fake.ledger.to("create")) == 1
+
+
+def test_a_rate_limit_is_waited_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    limited = Answer(429, {"detail": "Request was throttled.", "status": 429, "retry_after": 0.1})
+    fake.script(Script(on_create=limited), Script())
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.attempts) == ("succeeded", 2)
+    assert len(fake.ledger.created) == 1
+
+
+@pytest.mark.parametrize("fault", [Cut(None, "reset"), Cut(10), BAD_GATEWAY], ids=["reset", "cut", "502"])
+def test_a_create_whose_answer_was_lost_is_not_repeated(
+    fault: Any, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(on_create=fault))
+    prediction = ended(ask(model))
+
+    assert prediction.status == "failed"
+    assert "not asked a second time" in prediction.error
+    assert len(fake.ledger.to("create")) == 1
+
+
+def test_a_host_that_cannot_be_reached_is_waited_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    model.provider.base_url = "http://127.0.0.1:1/v1"  # nobody listens there
+    model.provider.save(update_fields=["base_url"])
+    prediction = ask(model)
+    wait_until(lambda: row(prediction).attempts >= 1 and row(prediction).phase == "queued")
+
+    model.provider.base_url = fake.url
+    model.provider.save(update_fields=["base_url"])
+
+    assert ended(prediction).status == "succeeded"
+
+
+def test_a_host_that_stays_away_is_given_up(
+    model: Model, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicate_module.ReplicateProvider, "patience", 0.0)
+    model.provider.base_url = "http://127.0.0.1:1/v1"
+    model.provider.save(update_fields=["base_url"])
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.error) == ("failed", "http://127.0.0.1:1 cannot be reached.")
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def test_stop_cancels_at_the_host_and_keeps_the_text(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", gate, " world."]))
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "Hello,")
+
+    row(prediction).request_cancel()
+    ended(prediction)
+
+    assert (prediction.status, prediction.output, prediction.error) == ("canceled", "Hello,", "")
+    fake.ledger.wait_for(lambda ledger: ledger.canceled() and not ledger.running())
+
+
+def test_stop_before_the_create_has_answered(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    late, never = Gate(), Gate()
+    fake.script(Script(steps=["Hello", never], on_create=Late(late)))
+    prediction = ask(model)
+    fake.ledger.wait_for(lambda ledger: ledger.to("create"))
+
+    row(prediction).request_cancel()
+    late.open()
+
+    assert ended(prediction).status == "canceled"
+    fake.ledger.wait_for(lambda ledger: ledger.canceled() and not ledger.running())
+    never.open()
+
+
+def test_a_cancel_that_fails_is_repeated(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello", gate], on_cancel=[BAD_GATEWAY, Cut(None, handled=False)]))
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "Hello")
+
+    row(prediction).request_cancel()
+
+    assert ended(prediction).status == "canceled"
+    fake.ledger.wait_for(lambda ledger: ledger.canceled())
+    gate.open()
+
+
+def test_a_host_that_ignores_the_cancel_does_not_hold_the_page(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello", gate], ignores_cancel=True))
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "Hello")
+
+    row(prediction).request_cancel()
+
+    assert (ended(prediction).status, prediction.output) == ("canceled", "Hello")
+    gate.open()
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_another_worker_goes_on_with_the_same_prediction(
+    model: Model, fake: FakeReplicate, transactional_db: None, no_look_at_versions: None
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", gate, " world."]))
+    first = WorkerThread()
+    first.start()
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "Hello,")
+    first.stop()
+    assert row(prediction).worker is None
+    assert stored_text(prediction.pk) == "Hello,"
+
+    second = WorkerThread()
+    second.start()
+    gate.open()
+
+    assert (ended(prediction).output, prediction.edition) == (HELLO, 0)
+    assert len(fake.ledger.created) == 1
+    second.stop()
+
+
+@pytest.mark.parametrize("known", range(len(HELLO) + 1))
+def test_resumes_at_every_offset(
+    known: int, model: Model, fake: FakeReplicate, transactional_db: None, no_look_at_versions: None
+) -> None:
+    """A worker died without a word after journaling `known` characters; its lease has run out."""
+    fake.script(Script(chunks=list(HELLO)))
+    created = httpx.post(
+        f"{fake.url}/models/{model.ref}/predictions",
+        headers={"Authorization": f"Bearer {fake.token}"},
+        json={"input": {"prompt": "Hi"}},
+        trust_env=False,
+    ).json()
+    prediction = Prediction.objects.create(
+        model=model,
+        version=model.versions.first(),
+        input={"prompt": "Hi"},
+        asked_at=timezone.now() - timedelta(seconds=20),
+        provider_id=created["id"],
+        urls=created["urls"],
+        attempts=1,
+        status="processing" if known else "starting",
+    )
+    for offset, letter in enumerate(HELLO[:known]):
+        prediction.chunks.create(offset=offset, text=letter)
+    thread = WorkerThread()
+    thread.start()
+
+    assert (ended(prediction).output, prediction.edition, prediction.status) == (HELLO, 0, "succeeded")
+    assert len(fake.ledger.created) == 1
+    thread.stop()
+
+
+def test_an_intent_without_answer_is_never_asked_again(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    """A worker died between asking and hearing the answer."""
+    prediction = Prediction.objects.create(
+        model=model, version=model.versions.first(), input={}, asked_at=timezone.now(), attempts=1
+    )
+
+    assert "not asked a second time" in ended(prediction).error
+    assert fake.ledger.to("create") == []
+
+
+def test_a_prediction_that_lasts_too_long_is_ended_everywhere(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "LONGEST_LIFE", timedelta(seconds=0.3))
+    gate = Gate()
+    fake.script(Script(steps=["Hello", gate]))
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.output) == ("failed", "Hello")
+    assert "too long" in prediction.error
+    fake.ledger.wait_for(lambda ledger: ledger.canceled())
+    gate.open()
+
+
+def test_a_model_that_never_stops_writing_is_cut(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "OUTPUT_LIMIT", 1_000)
+    fake.script(Script(chunks=["x" * 100] * 50))
+    prediction = ended(ask(model))
+
+    assert prediction.status == "failed"
+    assert "cut off" in prediction.error

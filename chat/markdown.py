@@ -28,8 +28,8 @@ MAX_DEPTH = 18  # levels of quotes and lists, a list being two; the parser drops
 MAX_LANGUAGE = 30  # code points of a language's name
 SCHEMES = ("http:", "https:", "mailto:")
 
-# Pygments' lexers are regular expressions, and some take quadratic time for hostile text (20,000 empty lines of C: eight
-# seconds). So: languages that are tested, blocks of some length, and a time after which the rest of an answer is plain.
+# Pygments' lexers are regular expressions, and some take quadratic time for hostile text: 20,000 empty lines of C take
+# eight seconds. So: tested languages, blocks of some length, and a time after which the rest of an answer is plain.
 MAX_HIGHLIGHTED = 15_000  # code points of one block
 HIGHLIGHT_TIME = 0.5  # seconds an answer
 LANGUAGES = frozenset(
@@ -228,9 +228,7 @@ def close_table(renderer: Any, tokens: Sequence[Token], index: int, options: Any
 
 
 def make_parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(
-        ["table", "strikethrough"]
-    )
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     parser.validateLink = is_allowed_link  # type: ignore[method-assign]
     parser.block.ruler.before("table", "keep_deep_text", keep_deep_text)
     parser.core.ruler.push("finish_tokens", finish_tokens)

@@ -183,7 +183,7 @@ class RedisBus(Bus):
     def _take(self, data: bytes) -> None:
         try:
             messages = tuple((str(topic), dict(message)) for topic, message in json.loads(data))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             logger.warning("Something other than Parley writes to the Redis channel %r.", CHANNEL)
         else:
             self.deliver(messages)

@@ -5,6 +5,7 @@ import gc
 import json
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ from tests.fake_replicate import (
     Version,
     recorded_errors,
 )
+from tests.fake_replicate.scripts import WAIT_LIMIT
 
 RECORDINGS = Path(__file__).parent / "data/replicate"
 RECORDED_STREAM = (RECORDINGS / "vercel-replicate-sse.sse").read_bytes()
@@ -1102,6 +1104,16 @@ class TestServer:
         with pytest.raises(AssertionError) as failure:
             ask()
         assert "longer than 10000 bytes" in str(failure.value.__cause__)
+
+    def test_whoever_waits_for_the_ledger_is_woken(self, fake: FakeReplicate, http: httpx.Client) -> None:
+        fake.script(Script(boot=(gate := Gate())))
+        created = create(http)
+        start = time.monotonic()
+
+        # The condition is looked at with the ledger locked: the end can only come after the waiting has begun.
+        fake.ledger.wait_for(lambda ledger: gate.open() or not ledger.of(created["id"]).is_running)
+
+        assert time.monotonic() - start < WAIT_LIMIT / 2
 
     def test_waiting_in_vain_fails(self, fake: FakeReplicate) -> None:
         with pytest.raises(TimeoutError):

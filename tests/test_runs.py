@@ -241,6 +241,18 @@ def test_a_rate_limit_is_waited_for(model: Model, fake: FakeReplicate, worker: W
     assert len(fake.ledger.created) == 1
 
 
+def test_the_intent_is_kept_before_the_host_is_asked(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    late = Gate()
+    fake.script(Script(on_create=Late(late)))
+    prediction = ask(model)
+    fake.ledger.wait_for(lambda ledger: ledger.to("create"))
+
+    assert row(prediction).asked_at is not None
+    assert row(prediction).provider_id == ""
+    late.open()
+    assert ended(prediction).status == "succeeded"
+
+
 @pytest.mark.parametrize("fault", [Cut(None, "reset"), Cut(10), BAD_GATEWAY], ids=["reset", "cut", "502"])
 def test_a_create_whose_answer_was_lost_is_not_repeated(
     fault: Any, model: Model, fake: FakeReplicate, worker: WorkerThread

@@ -28,6 +28,7 @@ def test_a_text_beyond_a_gap_is_not_taken() -> None:
 
     assert not transcript.extend("o", 4)
     assert transcript.extend("llo", 2)
+    assert not transcript.extend("llo", 2)
     assert transcript.take_unwritten() == (3, "lo")
 
 

@@ -5,6 +5,7 @@ import json
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import TextChoices
 
@@ -138,3 +139,7 @@ class Pin(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} in {self.environment}: {self.version or 'latest'}"
+
+    def clean(self) -> None:
+        if self.version is not None and self.version.model_id != self.model_id:
+            raise ValidationError({"version": "This is a version of another model."})

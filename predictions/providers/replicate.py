@@ -74,8 +74,7 @@ class ReplicateProvider:
                         break
         except (NotAnEventStream, AddressRefused) as error:
             raise StreamInterrupted(str(error)) from error
-        if not reader.is_done:
-            raise StreamInterrupted("The event stream ended without `done`.")
+        # After `done` as after a truncation: the prediction itself says how it stands.
         for event in from_snapshot(await self.poll(prediction)):
             yield event
 

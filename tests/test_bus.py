@@ -1,0 +1,107 @@
+"""Hints between threads and processes; the contract is written once and run for each bus."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from predictions.bus import BACKLOG, CHANNEL, Bus, RedisBus
+from tests.conftest import wait_until
+from tests.services import real_valkey
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[str]:
+    with real_valkey() as url:
+        yield url
+
+
+@pytest.fixture(params=["in-process", "redis"])
+def bus(request: pytest.FixtureRequest) -> Bus:
+    if request.param == "in-process":
+        return Bus()
+    return RedisBus(request.getfixturevalue("valkey"))
+
+
+async def live(bus: Bus) -> None:
+    async with asyncio.timeout(10):
+        while not bus.is_live():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_told_arrives_with_those_who_listen(bus: Bus) -> None:
+    with bus.subscribe("a") as a, bus.subscribe("a", "b") as both, bus.subscribe("c") as c:
+        await live(bus)
+        bus.publish(("a", {"n": 1}), ("b", {"n": 2}))
+
+        assert await a.wait(5) == [("a", {"n": 1})]
+        assert await both.wait(5) == [("a", {"n": 1}), ("b", {"n": 2})]
+        assert await c.wait(0.01) == []
+
+
+async def test_any_thread_may_tell(bus: Bus) -> None:
+    with bus.subscribe("a") as a:
+        await live(bus)
+        thread = threading.Thread(target=bus.publish, args=[("a", {})])
+        thread.start()
+        messages = await a.wait(5)
+        thread.join()
+
+    assert messages == [("a", {})]
+
+
+async def test_who_does_not_read_is_told_that_something_was_lost(bus: Bus) -> None:
+    with bus.subscribe("a") as slow:
+        await live(bus)
+        bus.publish(*(("a", {"n": n}) for n in range(BACKLOG + 1)))
+
+        assert await slow.wait(5) is None
+        bus.publish(("a", {"n": "next"}))
+        assert await slow.wait(5) == [("a", {"n": "next"})]
+
+
+async def test_nothing_is_kept_of_those_who_left(bus: Bus) -> None:
+    with bus.subscribe("a"):
+        pass
+
+    assert not bus._subscriptions
+
+
+async def test_foreign_bytes_on_the_channel_harm_nobody(valkey: str) -> None:
+    bus = RedisBus(valkey)
+    with bus.subscribe("a") as a:
+        await live(bus)
+        client = redis.Redis.from_url(valkey)
+        for rubbish in (b"\xff", b"7", b"[1]", b'["a"]', b'[["a", 7]]', b"[" * 5_000):
+            client.publish(CHANNEL, rubbish)
+        bus.publish(("a", {"n": 1}))
+        client.close()
+
+        assert await a.wait(5) == [("a", {"n": 1})]
+
+
+async def test_without_redis_this_process_still_hears_itself() -> None:
+    bus = RedisBus("redis://127.0.0.1:1/0")
+    with bus.subscribe("a") as a:
+        bus.publish(("a", {"n": 1}))
+
+        assert await a.wait(5) == [("a", {"n": 1})]
+        assert not bus.is_live()
+
+
+async def test_a_redis_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predictions.bus.PUBLISH_PAUSE", 0.1)
+    with real_valkey() as url:
+        bus = RedisBus(url)
+        with bus.subscribe("a") as a:
+            await live(bus)
+            admin = redis.Redis.from_url(url)
+            admin.client_kill_filter(_type="pubsub")
+            await asyncio.to_thread(wait_until, lambda: admin.client_list(_type="pubsub"))
+            admin.close()
+            await live(bus)
+            bus.publish(("a", {"n": 2}))
+
+            assert await a.wait(5) == [("a", {"n": 2})]

@@ -1,0 +1,390 @@
+"""The pages over HTTP: writing, reading, refusing."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+from django.urls import get_resolver, reverse
+
+from chat.models import Conversation, Message, SetupToken, User, make_title
+from predictions.models import Model, OutputChunk, Prediction
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def page(client: Client, alice: User) -> Client:
+    """A browser in which alice is signed in."""
+    client.force_login(alice)
+    return client
+
+
+def fields(model: Model, text: str = "Hi", **more: Any) -> dict[str, Any]:
+    return {"id": str(uuid.uuid4()), "text": text, "model": model.slug, **more}
+
+
+def begin(page: Client, model: Model, text: str = "Hi") -> Conversation:
+    page.post(reverse("chat:conversation_create"), fields(model, text))
+    return Conversation.objects.latest("created_at")
+
+
+def finish(conversation: Conversation, output: str = "Hello!", status: str = "succeeded") -> Message:
+    answer = conversation.branch()[-1]
+    Prediction.objects.filter(pk=answer.prediction_id).update(status=status, output=output)
+    return conversation.branch()[-1]
+
+
+# ---------------------------------------------------------------- writing
+
+
+def test_sending_makes_conversation_question_and_prediction(page: Client, alice: User, model: Model) -> None:
+    sent = fields(model, "What is the capital of France?")
+
+    answer = page.post(reverse("chat:conversation_create"), sent)
+
+    [conversation] = Conversation.objects.for_user(alice)
+    assert answer.status_code == 302
+    assert answer["Location"] == reverse("chat:conversation_detail", args=[conversation.pk])
+    question, reply = conversation.branch()
+    assert (str(question.pk), question.text) == (sent["id"], "What is the capital of France?")
+    assert reply.prediction is not None
+    assert reply.prediction.input["prompt"] == "What is the capital of France?"
+    assert (reply.prediction.user, reply.prediction.status) == (alice, "starting")
+    assert conversation.title == "What is the capital of France?"
+
+
+def test_sending_twice_is_asking_once(page: Client, model: Model) -> None:
+    sent = fields(model)
+    answers = {page.post(reverse("chat:conversation_create"), sent)["Location"] for _ in range(3)}
+    again = page.post(answers.pop() + "messages/", sent)
+
+    assert not answers
+    assert again.status_code == 302
+    assert Prediction.objects.count() == 1
+
+
+def test_the_next_question_carries_the_conversation(page: Client, model: Model) -> None:
+    conversation = begin(page, model, "Hi")
+    finish(conversation, "Hello!")
+
+    page.post(reverse("chat:message_create", args=[conversation.pk]), fields(model, "Who are you?"))
+
+    prediction = Prediction.objects.latest("created_at")
+    assert prediction.input["prompt"] == "User: Hi\n\nAssistant: Hello!\n\nUser: Who are you?\n\nAssistant:"
+
+
+def test_no_question_while_an_answer_is_written_and_no_text_is_lost(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+
+    answer = page.post(reverse("chat:message_create", args=[conversation.pk]), fields(model, "My long question"))
+
+    assert answer.status_code == 422
+    assert "still being written" in answer.content.decode()
+    assert "My long question" in answer.content.decode()
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 32_001])
+def test_a_bad_message_is_refused_in_words(text: str, page: Client, model: Model) -> None:
+    refused = page.post(reverse("chat:conversation_create"), fields(model, text), headers={"accept": "application/json"})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"]["text"][0]
+    assert not Message.objects.exists()
+
+
+def test_a_model_that_is_off_is_refused(page: Client, model: Model) -> None:
+    Model.objects.update(enabled=False)
+
+    refused = page.post(reverse("chat:conversation_create"), fields(model), headers={"accept": "application/json"})
+
+    assert "not available" in refused.json()["errors"]["model"][0]
+
+
+def test_the_page_sends_with_fetch(page: Client, model: Model) -> None:
+    answer = page.post(reverse("chat:conversation_create"), fields(model), headers={"accept": "application/json"})
+
+    assert answer.status_code == 201
+    assert answer.json()["url"] == f"/conversations/{answer.json()['conversation']}/"
+
+
+def test_stop_is_stamped_on_the_row(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    answer = conversation.branch()[-1]
+
+    page.post(reverse("chat:message_stop", args=[answer.pk]))
+
+    assert conversation.branch()[-1].prediction.status == "canceled"  # type: ignore[union-attr]
+
+
+def test_trying_again_makes_a_new_answer_and_keeps_the_old_one(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    failed = finish(conversation, "", "failed")
+
+    page.post(reverse("chat:message_retry", args=[failed.pk]))
+
+    question, answer = conversation.branch()
+    assert answer.pk != failed.pk
+    assert answer.parent_id == question.pk == failed.parent_id
+    assert conversation.messages.count() == 3
+
+
+def test_trying_again_while_it_is_written_is_refused(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    answer = conversation.branch()[-1]
+
+    refused = page.post(reverse("chat:message_retry", args=[answer.pk]), headers={"accept": "application/json"})
+    plain = page.post(reverse("chat:message_retry", args=[answer.pk]))
+
+    assert (refused.status_code, plain.status_code) == (409, 409)
+    assert "still being written" in refused.json()["detail"]
+    assert "still being written" in plain.content.decode()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_the_page_shows_the_text_so_far_and_where_it_stands(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    prediction = conversation.branch()[-1].prediction
+    assert prediction is not None
+    Prediction.objects.filter(pk=prediction.pk).update(status="processing")
+    OutputChunk.objects.create(prediction=prediction, offset=0, text="Paris is")
+    OutputChunk.objects.create(prediction=prediction, offset=8, text=" the 👩‍🚀")
+
+    html = page.get(reverse("chat:conversation_detail", args=[conversation.pk])).content.decode()
+
+    assert "Paris is the 👩‍🚀" in html
+    assert f'prediction="{prediction.pk}"' in html
+    assert 'end="16"' in html
+    assert '<meta http-equiv="refresh"' in html  # for browsers without scripts
+
+
+def test_a_finished_answer_is_shown_as_html(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    finish(conversation, "It is **Paris**.<script>alert(1)</script>")
+
+    html = page.get(reverse("chat:conversation_detail", args=[conversation.pk])).content.decode()
+
+    assert "<strong>Paris</strong>" in html
+    assert "<script>alert" not in html
+    assert '<meta http-equiv="refresh"' not in html
+
+
+def test_a_failed_answer_says_why(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    answer = finish(conversation, "Par", "failed")
+    Prediction.objects.filter(pk=answer.prediction_id).update(error="Out of <memory>.")
+
+    html = page.get(reverse("chat:conversation_detail", args=[conversation.pk])).content.decode()
+
+    assert "Out of &lt;memory&gt;." in html
+    assert reverse("chat:message_retry", args=[answer.pk]) in html
+
+
+def test_reading_changes_nothing(page: Client, model: Model, django_assert_max_num_queries: Any) -> None:
+    conversation = begin(page, model)
+    finish(conversation)
+    before = list(Message.objects.values()), list(Prediction.objects.values()), list(Conversation.objects.values())
+
+    for address in ("/", reverse("chat:conversation_detail", args=[conversation.pk])):
+        with django_assert_max_num_queries(12):
+            page.get(address)
+
+    assert before == (
+        list(Message.objects.values()),
+        list(Prediction.objects.values()),
+        list(Conversation.objects.values()),
+    )
+
+
+def test_the_number_of_queries_does_not_grow_with_the_conversation(page: Client, model: Model) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    conversation = begin(page, model)
+    counts = []
+    for text in ("two", "three", "four"):
+        finish(conversation)
+        with CaptureQueriesContext(connection, ) as queries:
+            page.get(reverse("chat:conversation_detail", args=[conversation.pk]))
+        counts.append(len(queries))
+        page.post(reverse("chat:message_create", args=[conversation.pk]), fields(model, text))
+
+    assert len(set(counts)) == 1
+
+
+def test_the_first_line_of_the_question_is_the_title() -> None:
+    assert make_title("  Hello\nworld") == "Hello"
+    assert make_title("word " * 40) == "word " * 11 + "word…"
+    assert make_title("x" * 100) == "x" * 60 + "…"
+
+
+# ---------------------------------------------------------------- who may
+
+
+def everything(conversation: Conversation) -> list[tuple[str, str]]:
+    """Each address that shows or changes a conversation, with its verb."""
+    answer = conversation.branch()[-1]
+    return [
+        ("get", reverse("chat:conversation_detail", args=[conversation.pk])),
+        ("post", reverse("chat:message_create", args=[conversation.pk])),
+        ("post", reverse("chat:message_stop", args=[answer.pk])),
+        ("post", reverse("chat:message_retry", args=[answer.pk])),
+    ]
+
+
+def test_a_stranger_sees_nothing_and_changes_nothing(page: Client, charlie: User, model: Model) -> None:
+    conversation = begin(page, model)
+    stranger = Client()
+    stranger.force_login(charlie)
+
+    for verb, address in everything(conversation):
+        assert getattr(stranger, verb)(address, fields(model)).status_code == 404, address
+    assert "Hi" not in stranger.get("/").content.decode().split("<main")[0]
+    assert Message.objects.count() == 2
+    assert conversation.branch()[-1].is_running
+
+
+def test_a_message_id_cannot_be_taken_from_somebody_else(page: Client, charlie: User, model: Model) -> None:
+    conversation = begin(page, model)
+    stranger = Client()
+    stranger.force_login(charlie)
+
+    refused = stranger.post(reverse("chat:conversation_create"), fields(model, id=str(conversation.branch()[0].pk)))
+
+    assert refused.status_code == 422
+    assert not Conversation.objects.for_user(charlie).exists()
+
+
+def test_who_is_not_signed_in_is_led_to_the_login(client: Client, page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    nobody = Client()
+
+    for verb, address in [("get", "/"), *everything(conversation)]:
+        answer = getattr(nobody, verb)(address, fields(model))
+        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, reverse("login")), address
+
+
+def test_nobody_and_the_disabled_see_no_rows(alice: User, model: Model, page: Client) -> None:
+    begin(page, model)
+    alice.is_active = False
+
+    for user in (AnonymousUser(), alice):
+        assert not Conversation.objects.for_user(user).exists()
+        assert not Message.objects.for_user(user).exists()
+        assert not Prediction.objects.for_user(user).exists()
+
+
+def addresses() -> Iterator[str]:
+    for pattern in get_resolver().url_patterns:
+        if getattr(pattern, "app_name", "") == "chat":
+            yield from (entry.name for entry in pattern.url_patterns)
+
+
+@pytest.mark.parametrize("name", list(addresses()))
+def test_every_write_needs_a_csrf_token(name: str, alice: User, model: Model, page: Client) -> None:
+    conversation = begin(page, model)
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(alice)
+    args = {
+        "home": [],
+        "conversation_create": [],
+        "setup": ["token"],
+        "message_stop": [conversation.branch()[-1].pk],
+        "message_retry": [conversation.branch()[-1].pk],
+    }.get(name, [conversation.pk])
+
+    status = browser.post(reverse(f"chat:{name}", args=args), fields(model)).status_code
+
+    assert status in {403, 405}, name
+
+
+def test_pages_are_private_and_walled(page: Client) -> None:
+    answer = page.get("/")
+
+    assert answer["Cache-Control"] == "no-store, private"
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert "script-src 'self'" in answer["Content-Security-Policy"]
+    assert "<script>" not in answer.content.decode()
+    assert " style=" not in answer.content.decode()
+
+
+# ---------------------------------------------------------------- the first admin
+
+
+def test_the_printed_token_makes_the_first_admin_once(client: Client) -> None:
+    token = SetupToken.issue()
+    assert token is not None
+    address = reverse("chat:setup", args=[token])
+    form = {"username": "ada", "password1": "a long enough phrase", "password2": "a long enough phrase"}
+
+    assert client.get(address).status_code == 200
+    assert client.post(address, form)["Location"] == "/"
+    assert User.objects.get(username="ada").is_superuser
+    assert client.get("/").status_code == 200  # signed in
+
+    assert Client().post(address, {**form, "username": "eve"}).status_code == 302
+    assert not User.objects.filter(username="eve").exists()
+    assert SetupToken.issue() is None
+
+
+def test_a_wrong_token_makes_nobody(client: Client) -> None:
+    SetupToken.issue()
+    form = {"username": "eve", "password1": "a long enough phrase", "password2": "a long enough phrase"}
+
+    assert client.post(reverse("chat:setup", args=["guess"]), form).status_code == 302
+    assert not User.objects.exists()
+
+
+def test_a_new_start_replaces_the_token() -> None:
+    first, second = SetupToken.issue(), SetupToken.issue()
+
+    assert not SetupToken.is_good(str(first))
+    assert SetupToken.is_good(str(second))
+
+
+def test_a_weak_password_is_refused_and_the_token_stays_good(client: Client) -> None:
+    address = reverse("chat:setup", args=[SetupToken.issue()])
+
+    answer = client.post(address, {"username": "ada", "password1": "123", "password2": "123"})
+
+    assert answer.status_code == 422
+    assert not User.objects.exists()
+    assert client.get(address).status_code == 200
+
+
+# ---------------------------------------------------------------- the admin
+
+
+def test_every_page_of_the_admin_opens(client: Client, model: Model, alice: User) -> None:
+    alice.is_staff = alice.is_superuser = True
+    alice.save(update_fields=["is_staff", "is_superuser"])
+    client.force_login(alice)
+    begin(client, model)
+
+    for name in ("provider", "model", "version", "pin", "prediction"):
+        assert client.get(reverse(f"admin:predictions_{name}_changelist")).status_code == 200, name
+    prediction = Prediction.objects.get()
+    assert client.get(reverse("admin:predictions_prediction_change", args=[prediction.pk])).status_code == 200
+    assert client.get(reverse("admin:chat_user_changelist")).status_code == 200
+
+
+def test_a_pin_is_made_in_the_admin_and_decides(client: Client, model: Model, alice: User) -> None:
+    alice.is_staff = alice.is_superuser = True
+    alice.save(update_fields=["is_staff", "is_superuser"])
+    client.force_login(alice)
+    old = model.versions.get()
+    model.versions.create(identifier="newer", openapi_schema=old.openapi_schema)
+
+    client.post(
+        reverse("admin:predictions_pin_add"),
+        {"model": model.pk, "environment": "production", "version": old.pk, "reason": "it is known"},
+    )
+    begin(client, model)
+
+    assert model.pins.get().created_by == alice
+    assert Prediction.objects.get().version == old

@@ -1,0 +1,278 @@
+"""The socket: what one tab is told, and who may listen."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+
+from chat.models import Conversation, User
+from config.asgi import application
+from predictions.database import query
+from predictions.models import Model, Prediction
+from tests.conftest import WorkerThread
+from tests.fake_replicate import FakeReplicate, Gate, Script
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ORIGIN = "http://localhost"
+
+
+def session_of(user: User) -> str:
+    client = Client()
+    client.force_login(user)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def headers(session: str = "", origin: str | None = ORIGIN) -> list[tuple[bytes, bytes]]:
+    sent = [(b"host", b"localhost")]
+    if origin is not None:
+        sent.append((b"origin", origin.encode()))
+    if session:
+        sent.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
+    return sent
+
+
+class Tab:
+    """A page that only listens."""
+
+    def __init__(self, communicator: WebsocketCommunicator) -> None:
+        self._communicator = communicator
+
+    async def send(self, **frame: Any) -> None:
+        await self._communicator.send_to(text_data=json.dumps(frame))
+
+    async def send_text(self, text: str) -> None:
+        await self._communicator.send_to(text_data=text)
+
+    async def next(self, *kinds: str) -> dict[str, Any]:
+        """The next frame of one of these kinds."""
+        async with asyncio.timeout(15):
+            while True:
+                frame: dict[str, Any] = json.loads(await self._communicator.receive_from(timeout=15))
+                if frame.get("type") in kinds:
+                    return frame
+
+    async def read_to_end(self) -> tuple[str, dict[str, Any]]:
+        """Keep the text as the page does, and return it with the last frame."""
+        text, end, edition = "", 0, 0
+        while True:
+            frame = await self.next("output", "ended", "refused")
+            if frame["type"] != "output":
+                return text, frame
+            if frame["edition"] != edition:
+                text, end, edition = "", 0, frame["edition"]
+            assert frame["offset"] == end
+            text, end = text + frame["text"], frame["end"]
+
+
+@asynccontextmanager
+async def a_tab(user: User | None) -> AsyncIterator[Tab]:
+    session = await query(session_of, user) if user else ""
+    communicator = WebsocketCommunicator(application, "/socket/", headers(session))
+    connected, _ = await communicator.connect()
+    assert connected
+    try:
+        yield Tab(communicator)
+    finally:
+        await communicator.disconnect()
+
+
+def begin(user: User, model: Model, text: str = "Hi") -> Conversation:
+    return Conversation.begin(user, text, message_id=uuid.uuid4(), model=model)
+
+
+def prediction_of(conversation: Conversation) -> Prediction:
+    prediction = conversation.branch()[-1].prediction
+    assert prediction is not None
+    return prediction
+
+
+async def test_a_tab_watches_an_answer_from_question_to_end(
+    alice: User, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello,", gate, " **world**."]))
+    async with a_tab(alice) as tab:
+        conversation = await query(begin, alice, model)
+        await tab.send(type="open", conversation=str(conversation.pk), after=0)
+        messages = await tab.next("messages")
+        prediction = await query(prediction_of, conversation)
+        assert "Hi" in messages["html"]
+        assert str(prediction.pk) in messages["html"]
+        assert (messages["after"], len(messages["path"])) == (2, 2)
+
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        while (await tab.next("output"))["end"] < 6:
+            pass
+        gate.open()
+        ended = await tab.next("ended")
+
+    assert ended["status"] == "succeeded"
+    assert "<strong>world</strong>" in ended["html"]
+
+
+async def test_two_tabs_and_a_late_one_read_the_same(
+    alice: User, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gates = [Gate() for _ in range(5)]
+    fake.script(Script(steps=[step for n, gate in enumerate(gates) for step in (f"part {n} ", gate)]))
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+
+    async def watch(after_gate: int) -> tuple[str, dict[str, Any]]:
+        async with a_tab(alice) as tab:
+            await asyncio.to_thread(gates[after_gate].wait_reached)
+            await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+            if after_gate == 2:
+                for gate in gates:
+                    gate.open()
+            return await tab.read_to_end()
+
+    watching = [asyncio.create_task(watch(0)), asyncio.create_task(watch(0))]
+    for gate in gates[:2]:
+        await asyncio.to_thread(gate.wait_reached)
+        gate.open()
+    results = await asyncio.gather(*watching, watch(2))
+
+    whole = "".join(f"part {n} " for n in range(5))
+    for text, ended in results:
+        assert whole.startswith(text)
+        assert ended["status"] == "succeeded"
+        assert whole.strip() in ended["html"]
+    assert results[0][1] == results[1][1] == results[2][1]
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 7])
+async def test_a_tab_that_comes_back_gets_what_it_lacks(
+    after: int, alice: User, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Grü", "ße 👩‍🚀", gate, "!"]))
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    await asyncio.to_thread(gate.wait_reached)
+    text = "Grüße 👩‍🚀"
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        while (await tab.next("output"))["end"] < len(text):
+            pass
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=after)
+        frame = await tab.next("output")
+        gate.open()
+        await tab.next("ended")
+
+    assert (frame["offset"], frame["end"], frame["text"]) == (after, len(text), text[after:])
+
+
+async def test_a_message_of_another_tab_arrives(alice: User, model: Model) -> None:
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    async with a_tab(alice) as tab:
+        await tab.send(type="open", conversation=str(conversation.pk), after=2)
+        assert (await tab.next("messages"))["html"] == ""
+        await query(Prediction.objects.filter(pk=prediction.pk).update, status="succeeded", output="Hello!")
+        await query(conversation.ask, "And now?", message_id=uuid.uuid4(), model=model)
+        messages = await tab.next("messages")
+
+    assert "And now?" in messages["html"]
+    assert "Hi" not in messages["html"]
+    assert (messages["after"], len(messages["path"])) == (4, 4)
+
+
+async def test_an_answer_that_was_tried_again_leaves_the_path(alice: User, model: Model) -> None:
+    conversation = await query(begin, alice, model)
+    failed = (await query(conversation.branch))[-1]
+    await query(Prediction.objects.filter(pk=failed.prediction_id).update, status="failed")
+    async with a_tab(alice) as tab:
+        await tab.send(type="open", conversation=str(conversation.pk), after=2)
+        await tab.next("messages")
+        await query(conversation.answer_again, (await query(conversation.branch))[-1])
+        messages = await tab.next("messages")
+
+    assert str(failed.pk) not in messages["path"]
+    assert len(messages["path"]) == 2
+
+
+async def test_waiting_is_told_with_the_place_in_the_queue(alice: User, charlie: User, model: Model) -> None:
+    await query(begin, charlie, model)
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        state = await tab.next("state")
+        assert (state["phase"], state["ahead"]) == ("queued", 1)
+
+        await query(Prediction.objects.exclude(pk=prediction.pk).update, status="canceled")
+        assert (await tab.next("state"))["ahead"] == 0
+
+        await query(Prediction.objects.filter(pk=prediction.pk).update, asked_at=timezone.now())
+        assert (await tab.next("state"))["phase"] == "starting"
+
+
+# ---------------------------------------------------------------- who may listen
+
+
+async def test_a_stranger_is_told_nothing(alice: User, charlie: User, model: Model) -> None:
+    conversation = await query(begin, alice, model, "a secret")
+    prediction = await query(prediction_of, conversation)
+    async with a_tab(charlie) as tab:
+        await tab.send(type="open", conversation=str(conversation.pk), after=0)
+        assert await tab.next("messages", "refused") == {"type": "refused", "reason": "There is no such conversation."}
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        assert await tab.next("output", "state", "ended", "refused") == {
+            "type": "refused",
+            "reason": "There is no such answer.",
+        }
+
+
+async def test_who_is_not_signed_in_is_sent_away() -> None:
+    communicator = WebsocketCommunicator(application, "/socket/", headers())
+    await communicator.connect()
+
+    closed = await communicator.receive_output(5)
+
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://localhost.evil.example", "https://evil.example:443"]
+)
+async def test_a_foreign_page_cannot_connect(origin: str | None, alice: User) -> None:
+    session = await query(session_of, alice)
+    communicator = WebsocketCommunicator(application, "/socket/", headers(session, origin))
+
+    connected, _ = await communicator.connect()
+
+    assert not connected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        "hello",
+        "[]",
+        "{}",
+        "[" * 5_000,
+        '{"type": "open"}',
+        '{"type": "open", "conversation": "x", "after": 0}',
+        '{"type": "follow", "prediction": 7, "edition": 0, "after": 0}',
+        '{"type": "follow", "prediction": "00000000-0000-0000-0000-000000000000", "edition": 0, "after": -1}',
+        '{"type": "delete", "conversation": "00000000-0000-0000-0000-000000000000"}',
+    ],
+)
+async def test_a_bad_frame_is_refused_and_the_socket_lives(text: str, alice: User) -> None:
+    async with a_tab(alice) as tab:
+        await tab.send_text(text)
+        assert (await tab.next("refused"))["reason"] == "This frame is not understood."
+        await tab.send(type="open", conversation=str(uuid.uuid4()), after=0)
+        assert (await tab.next("refused"))["reason"] == "There is no such conversation."

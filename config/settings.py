@@ -164,7 +164,7 @@ CONTENT_SECURITY_POLICY = {
 
 ENVIRONMENT = env.str("PARLEY_ENVIRONMENT", "production")  # whose pins count: production, staging, development
 REPLICATE_API_TOKEN = env.str("REPLICATE_API_TOKEN", "")
-REPLICATE_BASE_URL = env.str("REPLICATE_BASE_URL", "https://api.replicate.com/v1")
+REPLICATE_BASE_URL = env.str("PARLEY_REPLICATE_URL", "https://api.replicate.com/v1")
 REPLICATE_MODELS = env.list(
     "PARLEY_REPLICATE_MODELS",
     default=["meta/meta-llama-3-8b-instruct", "meta/meta-llama-3-70b-instruct"],

@@ -88,15 +88,7 @@ class LoopbackServer:
         self.port = listener.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()
-        listener.close()
-        await self._end_tasks()
-
-    async def _end_tasks(self) -> None:
-        while self._tasks:  # a task may have started another before it saw the cancellation
-            tasks = list(self._tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        listener.close()  # the runner cancels the tasks, and waits for them
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -23,6 +23,7 @@ FIRST_LOOKS = (0.5, 30.0)  # seconds between attempts while a host has not descr
 
 KNOWN_MODELS = {  # what a person should read for models that Parley itself brings or proposes
     "smollm2": ("SmolLM2", 10, 1_000),
+    "summary": ("Summary", 90, None),
     "meta/meta-llama-3-8b-instruct": ("Llama 3 8B", 20, None),
     "meta/meta-llama-3-70b-instruct": ("Llama 3 70B", 21, None),
 }

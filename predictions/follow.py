@@ -67,7 +67,7 @@ def read_frame(prediction: UUID, *, edition: int, after: int) -> Frame:
         # The chunks before the row: if the row then says "ended", they were folded into it in the meantime, or
         # the row has it all.
         chunks = list(_chunks_from(prediction, 0 if after == 0 else after))
-        row = Prediction.objects.select_related("model").only(*ROW, "model__provider").get(pk=prediction)
+        row = Prediction.objects.select_related("model__provider").only(*ROW, "model__provider").get(pk=prediction)
         offset = after if row.edition == edition else 0
         if row.is_terminal:
             return _frame(row, offset, row.output[offset:])

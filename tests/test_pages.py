@@ -89,7 +89,9 @@ def test_no_question_while_an_answer_is_written_and_no_text_is_lost(page: Client
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 32_001])
 def test_a_bad_message_is_refused_in_words(text: str, page: Client, model: Model) -> None:
-    refused = page.post(reverse("chat:conversation_create"), fields(model, text), headers={"accept": "application/json"})
+    refused = page.post(
+        reverse("chat:conversation_create"), fields(model, text), headers={"accept": "application/json"}
+    )
 
     assert refused.status_code == 422
     assert refused.json()["errors"]["text"][0]
@@ -209,7 +211,9 @@ def test_the_number_of_queries_does_not_grow_with_the_conversation(page: Client,
     counts = []
     for text in ("two", "three", "four"):
         finish(conversation)
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             page.get(reverse("chat:conversation_detail", args=[conversation.pk]))
         counts.append(len(queries))
         page.post(reverse("chat:message_create", args=[conversation.pk]), fields(model, text))

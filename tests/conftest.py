@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from chat.models import User
 from predictions import catalogue, database
@@ -104,9 +104,16 @@ def worker(transactional_db: None, no_look_at_versions: None) -> Iterator[Worker
 
 
 @pytest.fixture(autouse=True, scope="session")
-def query_threads_let_go(django_db_setup: None) -> Iterator[None]:
-    """Close the connections of the query threads before the test database is dropped."""
+def database_is_let_go(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Close the connections of threads and pools before the test database is dropped."""
     yield
     for _ in range(database.THREADS):
         database._threads.submit(connections.close_all)
     database._threads.shutdown(wait=True)
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            # A pool may be opening one more connection at this very moment.
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )

@@ -1,0 +1,87 @@
+"""Things that happen at once."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from chat.models import Conversation, Message, SetupToken, User
+from predictions.models import Model, Prediction, Worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RACERS = 12
+
+
+def race(run: Callable[[int], Any]) -> list[Any]:
+    """Call `run` with 0, 1, 2 … in as many threads at once; return what they returned or raised."""
+    results: list[Any] = [None] * RACERS
+    start = threading.Barrier(RACERS)
+
+    def racer(number: int) -> None:
+        start.wait(10)
+        try:
+            results[number] = run(number)
+        except Exception as error:
+            results[number] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=racer, args=[number]) for number in range(RACERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def test_a_first_message_that_is_sent_many_times_at_once_is_one(alice: User, model: Model) -> None:
+    message_id = uuid.uuid4()
+
+    begun = race(lambda _: Conversation.begin(alice, "Hi", message_id=message_id, model=model).pk)
+
+    assert len(set(begun)) == 1
+    assert (Conversation.objects.count(), Message.objects.count(), Prediction.objects.count()) == (1, 2, 1)
+
+
+def test_questions_that_arrive_at_once_have_one_order(alice: User, model: Model) -> None:
+    conversation = Conversation.begin(alice, "Hi", message_id=uuid.uuid4(), model=model)
+    Prediction.objects.update(status="succeeded")
+
+    asked = race(lambda n: conversation.ask(f"Question {n}", message_id=uuid.uuid4(), model=model))
+
+    assert sum(isinstance(result, Message) for result in asked) == 1  # the others: it is being answered
+    assert [message.ordinal for message in conversation.messages.all()] == [1, 2, 3, 4]
+
+
+def test_a_prediction_is_claimed_by_one_worker(model: Model) -> None:
+    Prediction.objects.bulk_create(Prediction(model=model, input={}) for _ in range(30))
+    workers = [Worker.objects.create(name=str(n)) for n in range(RACERS)]
+
+    claims = race(lambda n: [p.pk for p in Prediction.objects.claim(workers[n], limit=5)])
+
+    claimed = [pk for claim in claims for pk in claim]
+    assert len(claimed) == len(set(claimed)) == 30
+
+
+def test_one_slot_is_given_once(model: Model) -> None:
+    model.provider.concurrency = 1
+    model.provider.save(update_fields=["concurrency"])
+    Prediction.objects.bulk_create(Prediction(model=model, input={}) for _ in range(5))
+    workers = [Worker.objects.create(name=str(n)) for n in range(RACERS)]
+
+    claims = race(lambda n: Prediction.objects.claim(workers[n], limit=5))
+
+    assert sorted(len(claim) for claim in claims) == [0] * (RACERS - 1) + [1]
+
+
+def test_one_token_makes_one_admin() -> None:
+    token = SetupToken.issue()
+
+    made = race(lambda n: SetupToken.redeem(str(token), f"admin{n}", "a long enough phrase"))
+
+    assert sum(isinstance(result, User) for result in made) == 1
+    assert User.objects.count() == 1

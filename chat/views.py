@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import LoginView
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -63,6 +64,14 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     except ModelNotReady:
         return _refuse(request, answer.conversation, NOT_READY)
     return _done(request, answer.conversation)
+
+
+@login_not_required
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """The login page; before there is anybody who could sign in, say how to begin."""
+    if not User.objects.exists():
+        return render(request, "chat/not_set_up.html")
+    return LoginView.as_view(redirect_authenticated_user=True)(request)
 
 
 @login_not_required

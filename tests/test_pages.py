@@ -311,6 +311,7 @@ def test_pages_are_private_and_walled(page: Client) -> None:
     answer = page.get("/")
 
     assert answer["Cache-Control"] == "no-store, private"
+    assert answer["X-DNS-Prefetch-Control"] == "off"
     assert "default-src 'none'" in answer["Content-Security-Policy"]
     assert "script-src 'self'" in answer["Content-Security-Policy"]
     assert "<script>" not in answer.content.decode()
@@ -334,6 +335,12 @@ def test_the_printed_token_makes_the_first_admin_once(client: Client) -> None:
     assert Client().post(address, {**form, "username": "eve"}).status_code == 302
     assert not User.objects.filter(username="eve").exists()
     assert SetupToken.issue() is None
+
+
+def test_before_the_first_admin_the_login_says_how_to_begin(client: Client) -> None:
+    page = client.get("/", follow=True)
+
+    assert "printed in the terminal" in page.content.decode()
 
 
 def test_a_wrong_token_makes_nobody(client: Client) -> None:

@@ -1,0 +1,11 @@
+// What a page of Parley does beyond what its HTML does: each behaviour is an element.
+
+import "./elements/answer-text.js";
+import "./elements/conversation-news.js";
+import "./elements/copy-answer.js";
+import "./elements/follow-end.js";
+import "./elements/local-time.js";
+import "./elements/message-actions.js";
+import "./elements/message-composer.js";
+import "./elements/streaming-answer.js";
+import "./elements/waiting-line.js";

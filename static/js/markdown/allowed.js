@@ -1,0 +1,20 @@
+// What may be in the HTML of an answer: the same as in chat/markdown.py, where the finished answer comes from.
+
+export const TAGS = [
+  ...["a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p"],
+  ...["pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],
+];
+
+export const ATTRIBUTES = ["class", "href", "start", "title"];
+
+const ALIGNMENTS = ["align-left", "align-center", "align-right"];
+
+export const CLASSES = { div: ["code", "code__bar", "table"], td: ALIGNMENTS, th: ALIGNMENTS };
+
+export const LINKS = /^(?:https?|mailto):/i;
+
+/** Return those of an element's class names that are allowed. */
+export function allowedClasses(tag, names) {
+  const allowed = CLASSES[tag] ?? [];
+  return names.split(/\s+/).filter((name) => allowed.includes(name));
+}

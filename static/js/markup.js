@@ -1,0 +1,11 @@
+// The one place where HTML that our own server rendered becomes nodes. A model's words come through
+// markdown/sanitizer.js instead.
+
+const policy = globalThis.trustedTypes?.createPolicy("parley", { createHTML: (html) => html });
+
+/** Return the elements of HTML from our server. */
+export function parseOwn(html) {
+  const template = document.createElement("template");
+  template.innerHTML = policy ? policy.createHTML(html) : html;
+  return [...template.content.children];
+}

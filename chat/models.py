@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, models, transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
@@ -76,11 +75,6 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         if not user.is_authenticated or not user.is_active:
             return self.none()
         return self.filter(owner=user)
-
-    def with_running(self) -> Self:
-        """Say of each whether an answer is being written (`is_running`)."""
-        running = Message.objects.filter(conversation=OuterRef("pk")).running()
-        return self.annotate(is_running=Exists(running))
 
 
 class Conversation(models.Model):
@@ -205,9 +199,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def for_user(self, user: Any) -> Self:  # a User or AnonymousUser
         """The messages that `user` may see."""
         return self.filter(conversation__in=Conversation.objects.for_user(user))
-
-    def running(self) -> Self:
-        return self.filter(prediction__in=Prediction.objects.active())
 
 
 class Message(models.Model):

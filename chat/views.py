@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -67,7 +67,7 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
 
 
 @login_not_required
-def sign_in(request: HttpRequest) -> HttpResponse:
+def sign_in(request: HttpRequest) -> HttpResponseBase:
     """The login page; before there is anybody who could sign in, say how to begin."""
     if not User.objects.exists():
         return render(request, "chat/not_set_up.html")
@@ -122,7 +122,7 @@ def _show(
     messages = conversation.branch() if conversation else []
     context: dict[str, Any] = {
         "conversation": conversation,
-        "conversations": Conversation.objects.for_user(request.user).with_running()[:CONVERSATIONS_SHOWN],
+        "conversations": Conversation.objects.for_user(request.user)[:CONVERSATIONS_SHOWN],
         "messages": messages,
         "running": next((message for message in messages if message.is_running), None),
         "last_ordinal": max((message.ordinal for message in messages), default=0),

@@ -63,7 +63,7 @@ class PinAdmin(admin.ModelAdmin):
 class PredictionAdmin(ReadOnlyAdmin):
     """How predictions went; what was asked and answered is their owners' alone."""
 
-    list_display = ("id", "model", "status", "user", "created_at", "completed_at", "attempts")
+    list_display = ("created_at", "model", "status", "user", "completed_at", "attempts")
     list_select_related = ("model", "user")
     list_filter = ("status", "model")
     date_hierarchy = "created_at"

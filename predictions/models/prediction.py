@@ -104,7 +104,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return self.unclaimed(at).filter(Q(not_before=None) | Q(not_before__lte=at))
 
     def in_turn(self, provider: Provider) -> list[uuid.UUID]:
-        """The ids of this queue at `provider`, who is next first: people take turns, each one's questions stay in order."""
+        """The ids of this queue at `provider`, who is next first: people take turns, each in their own order."""
         waiting = list(self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT])
         there = Prediction.objects.filter(model__provider=provider, user__in={user for _, user in waiting})
         busy = there.active().exclude(asked_at=None).values_list("user", flat=True)

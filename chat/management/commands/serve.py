@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from channels.routing import get_default_application
@@ -84,6 +85,6 @@ class WorkerThread(threading.Thread):
 
     def finish(self) -> None:
         """Have the worker hand back what is not finished, and wait for it."""
-        if self.is_alive():
+        with suppress(RuntimeError):  # it ended by itself, and its loop with it
             self._loop.call_soon_threadsafe(self._worker.stop)
-            self.join(WORKER_GRACE)
+        self.join(WORKER_GRACE)

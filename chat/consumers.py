@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,14 @@ from predictions.follow import follow
 from predictions.models import Prediction
 from predictions.runner import cancel_once
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for 15 connects anew
 LOOK_AGAIN = 5.0  # seconds between looks for new messages when no news comes
 FOLLOWED = 20  # answers that one tab may follow at once
 FRAME_LIMIT = 65_536  # characters of one frame from the browser
 NOT_SIGNED_IN = 4401
+INTERNAL_ERROR = 1011
 
 
 class TabConsumer(AsyncWebsocketConsumer):
@@ -65,8 +69,17 @@ class TabConsumer(AsyncWebsocketConsumer):
             work.close()
             await self.send(news.refused("This page follows too many answers at once."))
             return
-        task = self._tasks[name] = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._tasks.pop(name, None) if self._tasks.get(name) is task else None)
+        self._tasks[name] = asyncio.create_task(self._do(name, work))
+
+    async def _do(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # The page connects anew and says what it has; by then the database may be there again.
+            logger.exception("A socket is closed, because its news failed.")
+            await self.close(INTERNAL_ERROR)
+        if self._tasks.get(name) is asyncio.current_task():
+            del self._tasks[name]
 
     async def _beat(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
@@ -216,6 +217,26 @@ async def test_waiting_is_told_with_the_place_in_the_queue(alice: User, charlie:
 
         await query(Prediction.objects.filter(pk=prediction.pk).update, asked_at=timezone.now())
         assert (await tab.next("state"))["phase"] == "starting"
+
+
+async def test_a_database_that_fails_closes_the_socket_so_that_the_page_comes_back(
+    alice: User, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await query(begin, alice, model)
+    communicator = WebsocketCommunicator(application, "/socket/", headers(await query(session_of, alice)))
+    await communicator.connect()
+
+    def fail(*args: Any) -> None:
+        raise DatabaseError("away")
+
+    monkeypatch.setattr("chat.news.messages_after", fail)
+    frame = {"type": "open", "conversation": str(conversation.pk), "after": 0}
+    await communicator.send_to(text_data=json.dumps(frame))
+
+    async with asyncio.timeout(5):
+        while (sent := await communicator.receive_output(5))["type"] != "websocket.close":
+            pass
+    assert sent["code"] == 1011
 
 
 # ---------------------------------------------------------------- who may listen

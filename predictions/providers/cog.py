@@ -13,6 +13,7 @@ What had to be found out by trying (coglet 0.23.1):
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ from predictions.providers.errors import (
 from predictions.providers.http import Answer, HostClient
 from predictions.providers.sse import EventStreamParser, NotAnEventStream, ServerSentEvent
 
+ERROR_WRAPPING = re.compile(r"^(Prediction failed: )?(Generator iteration error: )?([\w.]*(Error|Exception): )?")
 HARMLESS: dict[str, list[str]] = {"input": []}  # shows what runs, starts nothing
 LONGEST_RUN = 3600.0  # seconds that a server which cannot stream may keep silent while it works
 APPEARANCE = 0.05  # seconds between looks for a prediction that was just asked for
@@ -231,10 +233,8 @@ def _snapshot_of(prediction: Prediction, data: dict[str, Any]) -> Snapshot:
 
 
 def _model_error(error: str) -> str:
-    """Keep of an error what the model's author wrote."""
-    for wrapping in ("Prediction failed: ", "Generator iteration error: "):
-        error = error.removeprefix(wrapping)
-    return clean(error)
+    """Keep of an error what the model's author wrote: `Prediction failed: …: ValueError: too long` is `too long`."""
+    return clean(ERROR_WRAPPING.sub("", error))
 
 
 def _raise_for(answer: Answer) -> None:

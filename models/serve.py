@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Serve a bundled model as a real Cog server, without a container: `python models/serve.py smollm2 --port 5101`.
+
+The first line on standard output is `smollm2: http://127.0.0.1:5101`; the server is ready when `/health-check`
+there says `READY`, which takes one second. Its log goes to standard error. The server and its worker are processes
+of their own, and end with this one, whether it is ended by Ctrl-C, SIGTERM or SIGKILL. Needs nothing but the
+standard library.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parent
+HOST = "127.0.0.1"  # a Cog server asks nobody who he is; it is Parley that is reached from outside
+# What the server inherits. The tokens and passwords of Parley are none of its business.
+INHERITED = {"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "TZ", "USER"}
+INHERITED_PREFIXES = ("LC_", "COG_", "OMP_", "GOMP_")
+# Cog keeps a folder for each prediction here, wherever the temporary files are, and never removes one.
+FOLDERS = Path("/tmp/coglet/predictions")  # noqa: S108
+FOLDER_LIFE = 3600  # seconds; no prediction takes so long
+WATCH = 2  # seconds between two looks at the server's health
+GRACE = 3  # seconds to end in good order; now and then a worker hangs instead, and would outlive its server
+PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
+
+
+def models() -> list[str]:
+    """Return the names of the bundled models."""
+    return sorted(path.parent.name for path in MODELS.glob("*/cog.yaml"))
+
+
+def usable_port(port: int = 0) -> int:
+    """Return `port`, or a free one for 0; raise OSError when something listens there already."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        return listener.getsockname()[1]
+
+
+def environment(port: int, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables that the server is started with."""
+    kept = {name: inherited[name] for name in inherited if name in INHERITED or name.startswith(INHERITED_PREFIXES)}
+    return {
+        "COG_LOG_LEVEL": "info",
+        "LOG_FORMAT": "console",
+        "NO_COLOR": "1",
+        **kept,
+        # The server starts its worker as `python`. If that is another one, the server stays STARTING for ever.
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), inherited.get("PATH", os.defpath)]),
+        "COG_PREDICT_TYPE_STUB": "predict.py:Runner",
+        "PORT": str(port),
+    }
+
+
+def prepare_folders() -> None:
+    """Make Cog's folders usable; raise PermissionError when they belong to somebody else.
+
+    Cog would start all the same, fail at its first prediction and call itself busy from then on.
+    """
+    for folder in (FOLDERS.parent, FOLDERS):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(0o1777)  # as /tmp: other people of this machine may run Cog too
+    if not os.access(FOLDERS, os.W_OK | os.X_OK):
+        raise PermissionError(f"Cog writes to {FOLDERS}, which another user of this machine has closed to you.")
+    for folder in FOLDERS.iterdir():
+        _remove_if_left_behind(folder)
+
+
+def end_with(parent: int) -> None:
+    """Have this process get SIGTERM when its parent ends, by whatever; exit if that has happened already.
+
+    Strictly, when that thread of the parent ends which has started this process: let it be the main one.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Serve a bundled model as a real Cog server, without a container.")
+    parser.add_argument("model", choices=models())
+    parser.add_argument("--port", type=int, default=0, help="where to listen; a free one if it is 0 or not given")
+    parser.add_argument("--parent", type=int, help="the process that started this one; they end together")
+    options = parser.parse_args(arguments)
+    if options.parent:
+        end_with(options.parent)
+    try:
+        port = usable_port(options.port)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"{options.model} cannot be served on port {options.port}: {error}")
+    try:
+        prepare_folders()
+    except OSError as error:
+        sys.exit(f"{options.model} cannot be served: {error}")
+    print(f"{options.model}: http://{HOST}:{port}", flush=True)
+    sys.exit(_serve(MODELS / options.model, port))
+
+
+def _serve(folder: Path, port: int) -> int:
+    """Run the server until it ends or this process is asked to; return the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # the same as Ctrl-C
+    server = None
+    try:
+        while True:
+            server = _start(folder, port)
+            while not _has_lost_its_worker(port):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return abs(server.wait(WATCH))
+            print(f"{folder.name}: its worker has died; starting it again.", file=sys.stderr, flush=True)
+            _stop(server)
+    except KeyboardInterrupt:
+        if server:
+            _stop(server)
+        return 0
+
+
+def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cog.server.http", "--host", HOST],
+        cwd=folder,
+        env=environment(port),
+        umask=0o077,
+        # Ctrl-C goes to all processes of a terminal, which the worker and its server do not take well.
+        start_new_session=True,
+        preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 (there are no threads here)
+    )
+
+
+def _has_lost_its_worker(port: int) -> bool:
+    """A server whose worker has crashed goes on, but answers that it is busy, for ever."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=WATCH)
+    try:
+        connection.request("GET", "/health-check")
+        return json.loads(connection.getresponse().read())["status"] == "UNHEALTHY"
+    except (OSError, http.client.HTTPException):
+        return False  # not listening yet, or no longer
+    finally:
+        connection.close()
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    # A second Ctrl-C means: at once.
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        server.wait(GRACE)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def _remove_if_left_behind(folder: Path) -> None:
+    # Only empty folders can be removed so; those of other people cannot.
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > FOLDER_LIFE:
+            for inner in folder.iterdir():
+                inner.rmdir()
+            folder.rmdir()
+
+
+if __name__ == "__main__":
+    main()

@@ -91,6 +91,9 @@ class Bus:
         """Whether hints reach everybody they are meant for, as far as can be known."""
         return True
 
+    def close(self) -> None:
+        """Tell and hear nothing any more: the process is about to end."""
+
     def deliver(self, messages: tuple[Topical, ...]) -> None:
         """Hand the messages to the subscribers in this process."""
         parcels: defaultdict[asyncio.AbstractEventLoop, list[tuple[Subscription, Topical]]] = defaultdict(list)
@@ -121,6 +124,7 @@ class RedisBus(Bus):
         self._listening = threading.Event()
         self._listener: threading.Thread | None = None
         self._publisher_pause_until = 0.0
+        self._closing = threading.Event()
 
     @contextmanager
     def subscribe(self, *topics: str) -> Iterator[Subscription]:
@@ -146,6 +150,12 @@ class RedisBus(Bus):
         """Ask Redis for a sign of life; raises `redis.RedisError`."""
         self._client.ping()
 
+    def close(self) -> None:
+        self._closing.set()
+        if self._listener is not None:
+            self._listener.join(2 * REDIS_TIMEOUT)
+        self._client.close()
+
     def _client_is_down(self) -> bool:
         return time.monotonic() < self._publisher_pause_until
 
@@ -157,7 +167,7 @@ class RedisBus(Bus):
 
     def _listen_for_ever(self) -> None:
         pause, longest = RECONNECT_PAUSE
-        while True:
+        while not self._closing.is_set():
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
@@ -165,13 +175,13 @@ class RedisBus(Bus):
             if self._listening.is_set():
                 pause = RECONNECT_PAUSE[0]
             self._listening.clear()
-            threading.Event().wait(pause)
+            self._closing.wait(pause)
             pause = min(2 * pause, longest)
 
     def _listen(self) -> None:
         with self._client.pubsub() as pubsub:
             pubsub.subscribe(CHANNEL)
-            while True:
+            while not self._closing.is_set():
                 message = pubsub.get_message(timeout=REDIS_TIMEOUT / 2)
                 if message is None:
                     pubsub.check_health()

@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 import httpx
 from httpx_sse import connect_sse
 
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 
 LAUNCHER = Path(__file__).parent.parent / "models" / "serve.py"
 READY_LIMIT = 60.0  # seconds; one is enough on an idle machine

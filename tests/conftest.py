@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,17 +13,7 @@ from predictions import catalogue, database
 from predictions.models import Model, Provider, Version
 from predictions.worker import Worker
 from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate
-
-WAIT_LIMIT = 20.0  # seconds after which something that was waited for counts as never
-
-
-def wait_until(condition: Callable[[], Any], *, limit: float = WAIT_LIMIT) -> Any:
-    """Return what `condition` returns as soon as that is true; fail after `limit` seconds."""
-    end = time.monotonic() + limit
-    while not (result := condition()):
-        assert time.monotonic() < end, f"waited {limit} s in vain for {condition}"
-        time.sleep(0.01)
-    return result
+from tests.waiting import WAIT_LIMIT, wait_until
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.conftest import WAIT_LIMIT, wait_until
+from tests.waiting import WAIT_LIMIT, wait_until
 
 PROJECT = Path(__file__).parent.parent
 

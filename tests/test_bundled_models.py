@@ -20,7 +20,7 @@ import pytest
 
 from models import platform_check, serve
 from tests.cog import LAUNCHER, READY_LIMIT, CogServer, SentEvent, alive, start_cog_server
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 
 MODELS = LAUNCHER.parent
 CAPITAL = "What is the capital of France?"

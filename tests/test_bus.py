@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
 
 from predictions.bus import BACKLOG, CHANNEL, Bus, RedisBus
-from tests.conftest import wait_until
 from tests.services import real_valkey
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +20,9 @@ def valkey() -> Iterator[str]:
 
 
 @pytest.fixture(params=["in-process", "redis"])
-def bus(request: pytest.FixtureRequest) -> Bus:
-    if request.param == "in-process":
-        return Bus()
-    return RedisBus(request.getfixturevalue("valkey"))
+def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
+    with closing(Bus() if request.param == "in-process" else RedisBus(request.getfixturevalue("valkey"))) as bus:
+        yield bus
 
 
 async def live(bus: Bus) -> None:
@@ -70,8 +70,7 @@ async def test_nothing_is_kept_of_those_who_left(bus: Bus) -> None:
 
 
 async def test_foreign_bytes_on_the_channel_harm_nobody(valkey: str) -> None:
-    bus = RedisBus(valkey)
-    with bus.subscribe("a") as a:
+    with closing(RedisBus(valkey)) as bus, bus.subscribe("a") as a:
         await live(bus)
         client = redis.Redis.from_url(valkey)
         for rubbish in (b"\xff", b"7", b"[1]", b'["a"]', b'[["a", 7]]', b"[" * 5_000):
@@ -83,8 +82,7 @@ async def test_foreign_bytes_on_the_channel_harm_nobody(valkey: str) -> None:
 
 
 async def test_without_redis_this_process_still_hears_itself() -> None:
-    bus = RedisBus("redis://127.0.0.1:1/0")
-    with bus.subscribe("a") as a:
+    with closing(RedisBus("redis://127.0.0.1:1/0")) as bus, bus.subscribe("a") as a:
         bus.publish(("a", {"n": 1}))
 
         assert await a.wait(5) == [("a", {"n": 1})]
@@ -93,15 +91,13 @@ async def test_without_redis_this_process_still_hears_itself() -> None:
 
 async def test_a_redis_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictions.bus.PUBLISH_PAUSE", 0.1)
-    with real_valkey() as url:
-        bus = RedisBus(url)
-        with bus.subscribe("a") as a:
-            await live(bus)
-            admin = redis.Redis.from_url(url)
-            admin.client_kill_filter(_type="pubsub")
-            await asyncio.to_thread(wait_until, lambda: admin.client_list(_type="pubsub"))
-            admin.close()
-            await live(bus)
-            bus.publish(("a", {"n": 2}))
+    with real_valkey() as url, closing(RedisBus(url)) as bus, bus.subscribe("a") as a:
+        await live(bus)
+        admin = redis.Redis.from_url(url)
+        admin.client_kill_filter(_type="pubsub")
+        await asyncio.to_thread(wait_until, lambda: admin.client_list(_type="pubsub"))
+        admin.close()
+        await live(bus)
+        bus.publish(("a", {"n": 2}))
 
-            assert await a.wait(5) == [("a", {"n": 2})]
+        assert await a.wait(5) == [("a", {"n": 2})]

@@ -19,7 +19,8 @@ from predictions.providers.cog import CogProvider
 from predictions.providers.errors import NotTaken, PredictionGone, ProviderRefused, StreamInterrupted
 from predictions.providers.http import HostClient
 from tests.cog import CogServer, start_cog_server
-from tests.conftest import WorkerThread, wait_until
+from tests.conftest import WorkerThread
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,7 +14,7 @@ from predictions.bus import bus
 from predictions.follow import Frame, follow, stored_text
 from predictions.models import Model, Prediction
 from predictions.providers import replicate as replicate_module
-from tests.conftest import WorkerThread, make_model, wait_until
+from tests.conftest import WorkerThread, make_model
 from tests.fake_replicate import (
     BAD_GATEWAY,
     NOT_FOUND,
@@ -27,6 +27,7 @@ from tests.fake_replicate import (
     Script,
     recorded_errors,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,6 +17,7 @@ from django.urls import reverse
 from twisted.internet import reactor
 
 from chat.models import SetupToken
+from predictions.bus import bus
 from predictions.worker import Worker
 
 FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
@@ -52,6 +53,7 @@ class Command(BaseCommand):
         if not server.listening_addresses:
             raise CommandError(f"Port {port} on {host} is taken. Choose another one with --port or PARLEY_PORT.")
         thread.finish()
+        bus.close()
         if thread.error is not None:
             sys.exit("The worker ended, and the rest with it; the lines above say why.")
 

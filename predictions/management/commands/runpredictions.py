@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from predictions.bus import bus
 from predictions.worker import Worker
 
 
@@ -14,6 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         asyncio.run(self._run())
+        bus.close()
 
     async def _run(self) -> None:
         worker = Worker()

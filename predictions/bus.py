@@ -87,10 +87,6 @@ class Bus:
         """Tell everybody; never raises, and never waits for long."""
         self.deliver(messages)
 
-    def is_live(self) -> bool:
-        """Whether hints reach everybody they are meant for, as far as can be known."""
-        return True
-
     def close(self) -> None:
         """Tell and hear nothing any more: the process is about to end."""
 
@@ -142,9 +138,6 @@ class RedisBus(Bus):
             logger.warning("Redis does not take hints (%s); readers look into the database instead.", error)
             self._publisher_pause_until = time.monotonic() + PUBLISH_PAUSE
             self.deliver(messages)
-
-    def is_live(self) -> bool:
-        return self._listening.is_set() and not self._client_is_down()
 
     def ping(self) -> None:
         """Ask Redis for a sign of life; raises `redis.RedisError`."""

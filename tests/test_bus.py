@@ -27,7 +27,7 @@ def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
 
 async def live(bus: Bus) -> None:
     async with asyncio.timeout(10):
-        while not bus.is_live():
+        while isinstance(bus, RedisBus) and not bus._listening.is_set():
             await asyncio.sleep(0.01)
 
 
@@ -86,7 +86,6 @@ async def test_without_redis_this_process_still_hears_itself() -> None:
         bus.publish(("a", {"n": 1}))
 
         assert await a.wait(5) == [("a", {"n": 1})]
-        assert not bus.is_live()
 
 
 async def test_a_redis_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,3 +225,7 @@ def test_every_setting_is_documented() -> None:
     told = set(re.findall(r"^\| `([A-Z_]+)` \|", (root / "docs/settings.md").read_text(), re.MULTILINE))
 
     assert read == told
+
+
+def test_the_migrations_are_those_of_the_models() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)

@@ -32,6 +32,7 @@ LONGEST_LIFE = timedelta(minutes=30)  # from the asking; Replicate's own limit
 LONGEST_QUEUE = timedelta(hours=1)
 OUTPUT_LIMIT = 4_000_000  # code points; a model that writes more has gone wrong
 ATTEMPTS = 3  # how often a host that forgets is asked for the same answer
+FIND_AGES = (2.0, 10.0, 30.0, 60.0)  # seconds after the asking at which a lost create is looked for
 POLL_GROWTH = 1.3
 CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that did not arrive
 STOP_PATIENCE = 5.0  # seconds between a cancel and its effect; then the page is freed all the same
@@ -82,15 +83,17 @@ class Runner:
 
     async def _see_through(self) -> None:
         prediction = self.prediction
-        if self._stop.is_set() and prediction.asked_at is None:
-            self._apply(Completed(CANCELED))
-        elif prediction.asked_at is None and timezone.now() - prediction.created_at > LONGEST_QUEUE:
+        if prediction.asked_at is None and timezone.now() - prediction.created_at > LONGEST_QUEUE:
             raise ProviderError("The question waited for more than an hour and was given up.")
-        elif prediction.asked_at is not None and not prediction.provider_id:
-            raise AnswerLost(NEVER_HEARD)
         while not prediction.is_terminal:
+            if prediction.asked_at is None and self._stop.is_set():
+                self._apply(Completed(CANCELED))
+                return
             if prediction.asked_at is None:
                 await self._ask()
+            if not prediction.provider_id:
+                await self._find()
+                continue
             self._asked.set()
             try:
                 await self._watch()
@@ -105,23 +108,43 @@ class Runner:
         try:
             snapshot = await self._provider.create(prediction)
         except AnswerLost as error:
-            if not self._provider.chooses_our_ids:
-                raise AnswerLost(NEVER_HEARD) from error
+            logger.warning("Prediction %s was perhaps created, perhaps not: %s", prediction.pk, error)
         else:
-            prediction.note_created(snapshot)
             if prediction.attempts > 1 and prediction.transcript.end:
                 self._apply(Restarted())
-            await self._take_in(snapshot)
+            await self._take_in_created(snapshot)
+
+    async def _find(self) -> None:
+        """Look for what came of a create whose answer was lost; have it asked once more if nothing did."""
+        prediction = self.prediction
+        is_absent = False
+        assert prediction.asked_at is not None  # noqa: S101 - it was asked, that is why it is looked for
+        for age in FIND_AGES:
+            due = prediction.asked_at + timedelta(seconds=age) - timezone.now()
+            await asyncio.sleep(max(due.total_seconds(), 0))
+            try:
+                snapshot = await self._provider.find(prediction)
+            except (NotTaken, AnswerLost):
+                is_absent = False  # who cannot look has no proof
+                continue
+            if snapshot is not None:
+                await self._take_in_created(snapshot)
+                return
+            is_absent = True
+        if not is_absent or prediction.attempts > 1:
+            raise AnswerLost(NEVER_HEARD)
+        prediction.note_not_taken(not_before=timezone.now())
+
+    async def _take_in_created(self, snapshot: Snapshot) -> None:
+        self.prediction.note_created(snapshot)
+        await self._take_in(snapshot)
 
     def _prepare_to_ask_again(self, error: PredictionGone) -> None:
         prediction = self.prediction
-        if self._stop.is_set():
-            self._apply(Completed(CANCELED))
-        elif not self._provider.chooses_our_ids or prediction.attempts >= ATTEMPTS:
+        if not self._provider.chooses_our_ids or prediction.attempts >= ATTEMPTS:
             raise error
-        else:
-            self._asked.clear()
-            prediction.note_not_taken(not_before=timezone.now())
+        self._asked.clear()
+        prediction.note_not_taken(not_before=timezone.now())
 
     async def _queue_again(self, error: NotTaken) -> None:
         prediction = self.prediction
@@ -212,8 +235,8 @@ class Runner:
 
 
 NEVER_HEARD = (
-    "The provider was asked, but its answer got lost on the way. It was not asked a second time, so that you "
-    "are not charged twice."
+    "The provider was asked, but its answer got lost on the way, and what came of it cannot be found. It was not "
+    "asked again, so that nobody pays twice. Try again if you still want an answer."
 )
 
 

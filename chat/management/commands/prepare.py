@@ -6,15 +6,17 @@ from typing import Any
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from predictions import catalogue
+from predictions import catalogue, checks
 
 
 class Command(BaseCommand):
     help = "Migrate, collect static files, and offer the providers that the environment names."
 
     def handle(self, **options: Any) -> None:
+        if problem := checks.check_database():
+            raise CommandError(problem)
         settings.MEDIA_ROOT.mkdir(exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0)
         collect_static_files()

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ INHERITED_PREFIXES = ("LC_", "COG_", "OMP_", "GOMP_")
 FOLDERS = Path("/tmp/coglet/predictions")  # noqa: S108
 FOLDER_LIFE = 3600  # seconds; no prediction takes so long
 WATCH = 2  # seconds between two looks at the server's health
+STUCK = 120  # seconds that a busy server may do nothing; a Summary that takes its time takes one minute
 GRACE = 3  # seconds to end in good order; now and then a worker hangs instead, and would outlive its server
 PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 
@@ -116,10 +117,11 @@ def _serve(folder: Path, port: int) -> int:
     try:
         while True:
             server = _start(folder, port)
-            while not _has_lost_its_worker(port):
+            watch = Watch(lambda: _status(port), partial(_cpu_time, server.pid))
+            while (trouble := watch.look()) is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return abs(server.wait(WATCH))
-            print(f"{folder.name}: its worker has died; starting it again.", file=sys.stderr, flush=True)
+            print(f"{folder.name}: {trouble}; starting it again.", file=sys.stderr, flush=True)
             _stop(server)
     except KeyboardInterrupt:
         if server:
@@ -139,16 +141,47 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _has_lost_its_worker(port: int) -> bool:
-    """A server whose worker has crashed goes on, but answers that it is busy, for ever."""
+class Watch:
+    """Notices a server that answers that it is busy, for ever: its worker has crashed, or a lost cancel holds it."""
+
+    def __init__(self, status: Callable[[], str], cpu_time: Callable[[], int]) -> None:
+        self._status = status
+        self._cpu_time = cpu_time
+        self._worked = 0  # the CPU time at the last look
+        self._idle_looks = 0
+
+    def look(self) -> str | None:
+        """Say what is wrong with the server, if anything; to be called each `WATCH` seconds."""
+        status = self._status()
+        if status == "UNHEALTHY":
+            return "its worker has died"
+        worked = self._cpu_time() if status == "BUSY" else 0
+        self._idle_looks = self._idle_looks + 1 if status == "BUSY" and worked == self._worked else 0
+        self._worked = worked
+        return "it is busy and does nothing" if self._idle_looks * WATCH > STUCK else None
+
+
+def _status(port: int) -> str:
+    """Ask the server for its health; nothing while it does not listen, or not any more."""
     connection = http.client.HTTPConnection(HOST, port, timeout=WATCH)
     try:
         connection.request("GET", "/health-check")
-        return json.loads(connection.getresponse().read())["status"] == "UNHEALTHY"
+        return json.loads(connection.getresponse().read())["status"]
     except (OSError, http.client.HTTPException):
-        return False  # not listening yet, or no longer
+        return ""
     finally:
         connection.close()
+
+
+def _cpu_time(group: int) -> int:
+    """Tell how long the processes of a group have worked, in tenths of a second."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks * 10 // os.sysconf("SC_CLK_TCK")
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 import httpx
 from httpx_sse import connect_sse
 
+from models import serve
 from tests.waiting import wait_until
 
 LAUNCHER = Path(__file__).parent.parent / "models" / "serve.py"
@@ -76,8 +77,8 @@ class CogServer:
         assert self.process.poll() is None, self.log
 
     def wait_until_free(self) -> None:
-        """A server has ended its answer a moment before it takes the next question."""
-        wait_until(lambda: self.health == "READY")
+        """A server has ended its answer a moment before it takes the next question; a stuck one is started again."""
+        wait_until(lambda: self.health == "READY", limit=serve.STUCK + READY_LIMIT)
 
     def ask(self, **fields: Any) -> httpx.Response:
         """Ask and wait for the answer, or for the refusal of a server that is busy."""

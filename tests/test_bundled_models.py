@@ -442,6 +442,30 @@ launcher.wait()
         wait_until(lambda: not alive({int(launcher)}))
         wait_until(lambda: not _listens(url))
 
+    def test_server_that_is_busy_with_nothing_is_noticed(self) -> None:
+        health, worked = "BUSY", 7
+        watch = serve.Watch(lambda: health, lambda: worked)
+        looks = serve.STUCK // serve.WATCH
+
+        assert [watch.look() for _ in range(looks + 1)] == [None] * (looks + 1)
+        assert watch.look() == "it is busy and does nothing"
+
+    def test_server_that_works_or_rests_is_left_alone(self) -> None:
+        state = {"health": "BUSY", "worked": 0}
+        watch = serve.Watch(lambda: str(state["health"]), lambda: int(state["worked"]))
+
+        for look in range(3 * serve.STUCK // serve.WATCH):
+            state["health"] = "READY" if look % 20 == 0 else "BUSY"
+            state["worked"] = look // 10
+            assert watch.look() is None
+
+    def test_work_of_the_servers_processes_is_counted(self, smollm2: CogServer) -> None:
+        group = next(pid for pid in smollm2.processes if os.getpgid(pid) == pid != smollm2.process.pid)
+        before = serve._cpu_time(group)
+        smollm2.predict(prompt=STORY, max_tokens=200)
+
+        assert serve._cpu_time(group) > before
+
     def test_server_whose_worker_dies_is_started_again(self) -> None:
         with start_cog_server("summary") as server:
             _, worker = sorted(server.processes - {server.process.pid})

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import QuerySet
 from django.utils.text import slugify
 
 from predictions.database import query
@@ -18,8 +18,8 @@ from predictions.providers.errors import ProviderError
 
 logger = logging.getLogger(__name__)
 
-LOOK_FOR_VERSIONS = timedelta(hours=1)
-FIRST_LOOKS = (0.5, 30.0)  # seconds between attempts while a host has not described its models yet, doubling
+NEW_VERSIONS = 3600.0  # seconds between looks for new versions
+FIRST_LOOKS = (0.5, 30.0)  # seconds between looks for models that no host has described yet, doubling
 
 KNOWN_MODELS = {  # what a person should read for models that Parley itself brings or proposes
     "smollm2": ("SmolLM2", 10, 1_000),
@@ -74,34 +74,33 @@ def _offer(provider: ProviderRow, ref: str) -> None:
 
 
 async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
-    """Ask the hosts for their models' versions, for ever; soon again while some have not answered yet."""
+    """Ask the hosts for their models' versions, for ever: each hour, and soon where none is known yet."""
+    loop = asyncio.get_running_loop()
     pause, longest = FIRST_LOOKS
+    next_round = loop.time()
     while True:
         try:
-            complete = await look_once(connect)
+            if loop.time() >= next_round:
+                next_round = loop.time() + NEW_VERSIONS
+                await look(connect, Model.objects.all())
+            else:
+                await look(connect, Model.objects.filter(versions=None))
         except DatabaseError as error:
             logger.warning("The catalogue cannot be written: %s", error)
-            complete = False
-        if complete:
-            await asyncio.sleep(LOOK_FOR_VERSIONS.total_seconds())
-        else:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
 
 
-async def look_once(connect: Callable[[ProviderRow], Provider]) -> bool:
-    """Ask each model's host once; say whether all have answered."""
-    models = await query(list, Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
-    complete = True
-    for model in models:
+async def look(connect: Callable[[ProviderRow], Provider], models: QuerySet[Model]) -> None:
+    """Ask the hosts of those of `models` that are switched on, once each."""
+    offered = models.filter(enabled=True, provider__enabled=True).select_related("provider")
+    for model in await query(list, offered):
         try:
             description = await connect(model.provider).describe(model)
         except ProviderError as error:
             logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
-            complete = False
         else:
             await query(take_in, model, description)
-    return complete
 
 
 def take_in(model: Model, description: VersionDescription) -> None:

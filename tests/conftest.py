@@ -78,10 +78,10 @@ class WorkerThread(threading.Thread):
 def no_look_at_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the worker from asking hosts for their models' versions: tests set them."""
 
-    async def nothing(connect: Any) -> bool:
-        return True
+    async def nothing(connect: Any, models: Any) -> None:
+        return
 
-    monkeypatch.setattr(catalogue, "look_once", nothing)
+    monkeypatch.setattr(catalogue, "look", nothing)
 
 
 @pytest.fixture

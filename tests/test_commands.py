@@ -21,6 +21,7 @@ from predictions import catalogue, checks, pins, providers
 from predictions.models import Model, Prediction, Provider, Version, Worker
 from tests.conftest import WorkerThread
 from tests.fake_replicate import FakeReplicate, Script, recorded_errors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -173,25 +174,22 @@ def test_what_an_admin_has_changed_stays(settings: Any) -> None:
     assert Provider.objects.get(slug="mine").enabled
 
 
-def look_once() -> bool:
-    async def look() -> bool:
-        async with AsyncExitStack() as stack:
+async def look() -> None:
+    async with AsyncExitStack() as stack:
 
-            def connect(row: Provider) -> providers.Provider:
-                provider = providers.connect(row)
-                stack.push_async_callback(provider.close)
-                return provider
+        def connect(row: Provider) -> providers.Provider:
+            provider = providers.connect(row)
+            stack.push_async_callback(provider.close)
+            return provider
 
-            return await catalogue.look_once(connect)
-
-    return asyncio.run(look())
+        await catalogue.look(connect, Model.objects.all())
 
 
 def test_a_hosts_description_becomes_a_version(model: Model, fake: FakeReplicate) -> None:
     Version.objects.all().delete()
     assert not Model.objects.available().exists()
 
-    assert look_once() is True
+    asyncio.run(look())
 
     version = pins.version_for(model)
     assert version is not None
@@ -199,10 +197,24 @@ def test_a_hosts_description_becomes_a_version(model: Model, fake: FakeReplicate
     assert list(Model.objects.available()) == [model]
 
 
-def test_a_host_that_is_away_is_asked_again(model: Model, fake: FakeReplicate) -> None:
+def test_a_host_that_is_away_leaves_what_is_known(model: Model, fake: FakeReplicate) -> None:
     Provider.objects.update(base_url="http://127.0.0.1:1")
 
-    assert look_once() is False
+    asyncio.run(look())
+
+    assert model.versions.count() == 1
+
+
+def test_a_model_that_is_added_while_it_runs_is_described_soon(
+    model: Model, fake: FakeReplicate, transactional_db: None
+) -> None:
+    thread = WorkerThread()
+    thread.start()
+    wait_until(lambda: fake.ledger.to("model"))
+    added = Model.objects.create(provider=model.provider, ref="acme/parrot", slug="parrot", name="Parrot")
+
+    wait_until(added.versions.exists)
+    thread.stop()
 
 
 def test_pins_decide_which_version_answers(model: Model, settings: Any) -> None:

@@ -162,6 +162,7 @@ def test_logs_grow_and_are_bounded() -> None:
     reader = Reader().hear([Logs("one\ntwo\n"), Logs("one\n"), Logs("x" * 100_000)])
 
     assert len(reader.prediction.logs) == 65_536
+    assert reader.hear([Completed(SUCCEEDED, logs="one\n")]).prediction.logs == "one\n"
 
 
 @given(st.text(st.characters(codec=None), max_size=20))

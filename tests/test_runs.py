@@ -146,7 +146,7 @@ def test_a_model_without_stream_is_polled(model: Model, fake: FakeReplicate, wor
 
 def test_broken_stream_is_finished_by_polling(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
     gate = Gate()
-    fake.script(Script(steps=["Hello,", Disconnect("reset"), gate, " world."]))
+    fake.script(Script(steps=["Hello,", Disconnect("reset"), gate, " world."], on_stream=[None, *[NOT_FOUND] * 9]))
     prediction = ask(model)
 
     wait_until(lambda: len(fake.ledger.to("get")) > 1)
@@ -154,6 +154,66 @@ def test_broken_stream_is_finished_by_polling(model: Model, fake: FakeReplicate,
 
     assert (ended(prediction).output, prediction.edition) == (HELLO, 0)
     assert len(fake.ledger.created) == 1
+
+
+def opens(fake: FakeReplicate) -> list[str | None]:
+    """With which `Last-Event-ID` the stream of the one prediction was opened, each time."""
+    [created] = fake.ledger.created
+    return [stream.last_event_id for stream in created.streams]
+
+
+@pytest.mark.parametrize("shift", range(-6, 4))
+def test_a_stream_that_broke_off_is_resumed_whatever_the_host_repeats_or_skips(
+    shift: int, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    words = [f"w{n} " for n in range(12)]
+    fake.script(Script(steps=[*words[:5], Disconnect("close"), gate, *words[5:]], resume_shift=shift))
+    prediction = ask(model)
+    wait_until(lambda: len(opens(fake)) == 2 if fake.ledger.created else False)
+    gate.open()
+    ended(prediction)
+
+    assert (prediction.status, prediction.output) == ("succeeded", "".join(words))
+    assert prediction.edition <= (1 if shift > 0 else 0)
+    [created] = fake.ledger.created
+    if shift <= 0:
+        assert len(created.streams) == 2
+        assert created.gets == 2  # one after the break, one at the end: the rest was streamed
+
+
+def test_a_resumed_stream_says_where_it_was(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["one ", "two ", Disconnect("close"), gate, "three ", "four"]))
+    prediction = ask(model)
+    wait_until(lambda: len(opens(fake)) == 2 if fake.ledger.created else False)
+    gate.open()
+
+    assert (ended(prediction).output, prediction.edition) == ("one two three four", 0)
+    first, second = opens(fake)
+    assert first is None
+    assert second
+
+
+def test_a_stream_that_brings_nothing_new_is_left_for_the_poll(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["one ", gate, "two"], on_stream=[Cut(0)] * 30))
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "one ")
+    gate.open()
+
+    assert ended(prediction).output == "one two"
+    assert len(opens(fake)) <= 1
+
+
+def test_a_very_quick_answer_that_get_does_not_know_yet(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(on_get=[NOT_FOUND] * 3))
+
+    assert (ended(ask(model)).status, len(fake.ledger.created)) == ("succeeded", 1)
 
 
 @pytest.mark.parametrize("size", range(0, 330, 11))

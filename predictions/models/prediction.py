@@ -242,7 +242,7 @@ class Prediction(models.Model):
     def _complete(self, final: events.Completed, at: datetime) -> None:
         if final.output is not None:
             self._settle_text(final.output, succeeded=final.status == SUCCEEDED, at=at)
-        if len(final.logs) > len(self.logs):
+        if final.logs:
             self._set(logs=final.logs[:LOGS_LIMIT])
         self._set(
             status=final.status,

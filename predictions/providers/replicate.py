@@ -6,16 +6,19 @@ truncation; after `done` the GET decides; an unknown status means "not finished"
 """
 
 import json
+import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from django.utils.dateparse import parse_datetime
 
 from predictions.database import query
-from predictions.events import FAILED, Event, Logs, Output, Snapshot, Started, clean, from_snapshot
+from predictions.events import FAILED, TERMINAL, Event, Logs, Output, Snapshot, Started, clean, from_snapshot
 from predictions.models import Model, Prediction
 from predictions.providers.base import VersionDescription, text_of
 from predictions.providers.errors import (
@@ -29,6 +32,10 @@ from predictions.providers.errors import (
 from predictions.providers.http import AddressRefused, Answer, HostClient
 from predictions.providers.sse import EventStreamParser, NotAnEventStream, ServerSentEvent
 
+logger = logging.getLogger(__name__)
+
+CONNECTIONS = 20  # to one prediction's stream, each of which must bring something new
+EVENTS_REMEMBERED = 4_096  # whose repetition is noticed
 CANCEL_AFTER = "30m"  # the longest life of a prediction nobody looks after; Replicate's own limit
 LONGEST_WAIT = 60.0  # seconds that a 429 may make us wait
 CLOCK_SKEW = timedelta(minutes=1)  # how far this machine's clock may be from Replicate's
@@ -87,22 +94,47 @@ class ReplicateProvider:
         if not url:
             raise StreamInterrupted("There is no event stream for this model.")
         reader = _EventReader()
+        if prediction.transcript.end:  # the beginning was read by another worker
+            reader.known = (await self._look(prediction)).output or ""
+        for _ in range(CONNECTIONS):
+            began_at = reader.offset
+            async with aclosing(self._read_stream(url, reader)) as events:
+                async for event in events:
+                    yield event
+            # After `done` as after a truncation: the prediction itself says how it stands.
+            snapshot = await self._look(prediction)
+            for event in from_snapshot(snapshot):
+                yield event
+            if reader.is_done or snapshot.status in TERMINAL:
+                return
+            if reader.offset == began_at:
+                break
+            reader.known = snapshot.output or ""
+        raise StreamInterrupted("The event stream broke off.")
+
+    async def _read_stream(self, url: str, reader: "_EventReader") -> AsyncGenerator[Event, None]:
+        """Yield the events of one connection, from where the last one broke off; return when it ends or breaks."""
+        headers = {"Last-Event-ID": reader.last_id} if reader.last_id else {}
+        reader.note_connection()
         try:
-            async with self._client.stream("GET", url) as response:
+            async with self._client.stream("GET", url, headers=headers) as response:
                 if response.status != 200 or not response.is_event_stream:
-                    raise StreamInterrupted(f"The stream's host answered {response.status}.")
+                    return
                 parser = EventStreamParser()
                 async for chunk in response.chunks():
                     for sent in parser.feed(chunk):
                         for event in reader.read(sent):
                             yield event
                     if reader.is_done:
-                        break
-        except (NotAnEventStream, AddressRefused) as error:
+                        return
+        except (NotAnEventStream, AddressRefused, StreamInterrupted) as error:
+            logger.info("A stream of %s ended early: %s", urlsplit(url).hostname, error)
+
+    async def _look(self, prediction: Prediction) -> Snapshot:
+        try:
+            return await self.poll(prediction)
+        except PredictionGone as error:  # a new prediction is not known everywhere at once: the poll is patient
             raise StreamInterrupted(str(error)) from error
-        # After `done` as after a truncation: the prediction itself says how it stands.
-        for event in from_snapshot(await self.poll(prediction)):
-            yield event
 
     async def poll(self, prediction: Prediction) -> Snapshot:
         answer = await self._client.request("GET", f"/predictions/{prediction.provider_id}")
@@ -134,20 +166,29 @@ class ReplicateProvider:
 
 
 class _EventReader:
-    """Turns Replicate's server-sent events into ours; keeps count of the text's offset."""
+    """Turns Replicate's server-sent events into ours, over several connections; keeps count of the text's offset.
+
+    After a reconnect the host may go on where it was, repeat some events or all, or leave some out. Repeated events are
+    known by their ids. `known` is what a snapshot says the text begins with: a stream that says otherwise is left.
+    """
 
     def __init__(self) -> None:
         self.is_done = False
-        self._offset = 0
+        self.offset = 0
+        self.last_id = ""
+        self.known = ""
+        self._offsets: OrderedDict[str, int] = OrderedDict()  # where the text of the latest events began
+        self._previous_id: str | None = None
         self._logs = ""
 
+    def note_connection(self) -> None:
+        self._previous_id = None
+
     def read(self, sent: ServerSentEvent) -> list[Event]:
+        """Return what `sent` means; raise StreamInterrupted if it is not of this text."""
         match sent.event:
             case "output":
-                text = clean(sent.data)
-                event = Output(text, self._offset)
-                self._offset += len(text)
-                return [event] if text else [Started()]
+                return [self._output(sent)]
             case "logs":
                 self._logs += clean(sent.data)
                 return [Logs(self._logs)]
@@ -156,6 +197,28 @@ class _EventReader:
                 return []
             case _:  # `error` is followed by `done`, and the prediction itself says what went wrong
                 return []
+
+    def _output(self, sent: ServerSentEvent) -> Event:
+        text = clean(sent.data)
+        offset = self._find_offset(sent.id)
+        if not text.startswith(self.known[offset : offset + len(text)]):
+            raise StreamInterrupted("the stream does not fit what the prediction itself says")
+        self.offset = max(self.offset, offset + len(text))
+        if self.offset >= len(self.known):
+            self.known = ""
+        return Output(text, offset) if text else Started()
+
+    def _find_offset(self, event_id: str) -> int:
+        # An event without an id carries the one before it.
+        has_own_id = event_id not in ("", self._previous_id)
+        self._previous_id = event_id
+        if not has_own_id:
+            return self.offset
+        self.last_id = event_id
+        offset = self._offsets.setdefault(event_id, self.offset)
+        if len(self._offsets) > EVENTS_REMEMBERED:
+            self._offsets.popitem(last=False)
+        return offset
 
 
 def _snapshot(prediction: Prediction, data: Any) -> Snapshot:

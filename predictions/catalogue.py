@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import QuerySet
 from django.utils.text import slugify
 
@@ -85,7 +85,7 @@ async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
                 await look(connect, Model.objects.all())
             else:
                 await look(connect, Model.objects.filter(versions=None))
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("The catalogue cannot be written: %s", error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, longest)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from predictions.bus import RedisBus, bus
 from predictions.models import Worker
@@ -14,7 +14,7 @@ def check_database() -> str | None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError as error:
+    except Error as error:
         return f"The database cannot be reached ({error}). Look at DATABASE_URL, and whether its server runs."
     return None
 
@@ -33,7 +33,7 @@ def check_worker() -> str | None:
     try:
         if Worker.objects.alive().exists():
             return None
-    except DatabaseError:
+    except Error:
         return "No sign of a worker can be seen without the database."
     return "No worker runs: start one with `manage.py runpredictions`, or everything with `bin/start`."
 

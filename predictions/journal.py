@@ -11,15 +11,16 @@ that some are held by another; of those nothing is written, and their runs are g
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DataError, Error, IntegrityError, connections, transaction
 from django.utils import timezone
 
 from predictions.bus import Topical, bus
 from predictions.database import query
+from predictions.events import FAILED
 from predictions.models import OutputChunk, Prediction, Worker
 from predictions.models.prediction import LEASE
 from predictions.signals import prediction_ended
@@ -31,6 +32,7 @@ LONGEST_TICK = 0.25  # seconds, when commits are slow
 RENEWAL = 5.0  # seconds between renewals of leases that have nothing to write
 BACKLOG = 262_144  # characters of one prediction that may wait for the database
 RETRY_PAUSES = (0.1, 5.0)  # seconds after a failed commit, doubling
+UNSTORABLE = "The provider sent something that cannot be stored; Parley's log says more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,9 @@ class Journal:
                 began = loop.time()
                 try:
                     await self._commit_batch()
-                except DatabaseError as error:
+                except Error as error:
                     logger.warning("The database takes no output (%s); trying again in %.1f s.", error, pause)
+                    self._thread.submit(connections.close_all)
                     if self._closing and pause >= longest_pause:
                         break
                     await asyncio.sleep(pause)
@@ -179,7 +182,12 @@ class Journal:
             self._waiting = []
         batch = self._batch
         loop = asyncio.get_running_loop()
-        lost = await loop.run_in_executor(self._thread, write_batch, self._worker.pk, list(self._held), batch.changes)
+        held = list(self._held)
+        try:
+            lost = await loop.run_in_executor(self._thread, write_batch, self._worker.pk, held, batch.changes)
+        except (DataError, IntegrityError):
+            # Something that no database takes must not hold up what it takes.
+            lost = await loop.run_in_executor(self._thread, write_singly, self._worker.pk, held, batch.changes)
         self._batch = None
         written = [change for change in batch.changes if change.prediction not in lost]
         self._settle(written, lost)
@@ -200,6 +208,7 @@ class Journal:
                 self._tellings.add(telling)
                 telling.add_done_callback(self._tellings.discard)
         for key in lost:
+            self._released.discard(key)
             if self._held.pop(key, None) is not None:
                 self.lost.put_nowait(key)
 
@@ -245,6 +254,20 @@ def write_batch(worker_id: int, held: list[UUID], batch: list[Change]) -> set[UU
         for change in fenced:
             _write_state(change)
         Worker.objects.filter(pk=worker_id).update(seen_at=now)
+    return lost
+
+
+def write_singly(worker_id: int, held: list[UUID], batch: list[Change]) -> set[UUID]:
+    """Write each change in a transaction of its own; return what is another's, and what had to be failed instead."""
+    lost = set()
+    for change in batch:
+        try:
+            lost |= write_batch(worker_id, held, [change])
+        except (DataError, IntegrityError):
+            logger.exception("What became of prediction %s cannot be stored.", change.prediction)
+            failure = {"status": FAILED, "error": UNSTORABLE, "completed_at": timezone.now()}
+            write_batch(worker_id, held, [replace(change, replaces=False, text="", state=failure, is_last=True)])
+            lost.add(change.prediction)
     return lost
 
 

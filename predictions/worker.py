@@ -10,7 +10,7 @@ import platform
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
 from predictions import catalogue, providers
@@ -82,7 +82,7 @@ class Worker:
             while True:
                 try:
                     await self._look_for_work()
-                except DatabaseError as error:
+                except Error as error:
                     logger.warning("The queue cannot be read: %s", error)
                 for _, message in await bell.wait(LOOK_AGAIN) or []:
                     self._request_stop(message.get("cancel"))
@@ -132,7 +132,7 @@ class Worker:
         while True:
             run = self._runs.get(await self._journal.lost.get())
             if run is not None:
-                logger.warning("Prediction %s is another worker's by now.", run[0].prediction.pk)
+                logger.warning("Prediction %s is given up here.", run[0].prediction.pk)
                 await cancel_once(run[1])
 
     async def _hand_back(self) -> None:

@@ -145,6 +145,25 @@ async def test_nothing_is_lost_while_the_database_is_away(model: Model, monkeypa
     assert await query(stored_text, prediction.pk) == "Paris"
 
 
+async def test_what_cannot_be_stored_fails_alone(model: Model) -> None:
+    worker = await query(Worker.objects.create, name="one")
+    await query(Prediction.objects.bulk_create, [Prediction(model=model, input={}) for _ in range(3)])
+    good, bad, also_good = await query(Prediction.objects.claim, worker, limit=3)
+    await query(OutputChunk.objects.create, prediction=bad, offset=0, text="already there")
+    async with running(worker) as journal:
+        for prediction in (good, bad, also_good):
+            prediction.resume("")
+            journal.hold(prediction)
+            journal.note(hear(prediction, Output("Paris", 0)))
+        await journal.committed()
+        assert await asyncio.wait_for(journal.lost.get(), 5) == bad.pk
+
+    rows = {row.pk: row for row in await query(list, Prediction.objects.all())}
+    assert [rows[p.pk].status for p in (good, bad, also_good)] == ["processing", "failed", "processing"]
+    assert "cannot be stored" in rows[bad.pk].error
+    assert await query(stored_text, also_good.pk) == "Paris"
+
+
 async def test_who_writes_too_fast_waits_for_the_database(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "BACKLOG", 10)
     worker, prediction = await query(claimed, model)

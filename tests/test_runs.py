@@ -282,6 +282,15 @@ def test_looks_that_fail_are_repeated(model: Model, fake: FakeReplicate, worker:
     assert ended(ask(model)).output == HELLO
 
 
+def test_metrics_are_numbers_that_can_be_true(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    told = {"image_count": 2, "tokens_per_second": -3.5, "note": "a\x00b", "flag": True, "nan": float("nan")}
+    fake.script(Script(metrics=told))
+    metrics = ended(ask(model)).metrics
+
+    assert metrics["image_count"] == 2
+    assert set(metrics) <= {"image_count", "predict_time", "total_time"}
+
+
 def test_a_stored_answer_can_hold_any_character(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
     fake.script(Script(stream=False, output=["a\x00b", "\ud83d", "\u2028"]))
 

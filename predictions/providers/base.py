@@ -3,10 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol
 
 from predictions.events import Event, Snapshot, clean
 from predictions.models import Model, Prediction
+
+METRICS = 50  # numbers that are kept of a host's metrics
+METRIC_NAME = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,18 @@ class Provider(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def metrics_of(metrics: Any) -> dict[str, float]:
+    """Keep of a host's metrics what can be measures: a few numbers that are finite and not negative."""
+    if not isinstance(metrics, dict):
+        return {}
+    measures = {
+        clean(str(name))[:METRIC_NAME]: value
+        for name, value in list(metrics.items())[:METRICS]
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return {name: value for name, value in measures.items() if isfinite(value) and value >= 0}
 
 
 def text_of(output: Any, separator: str = "") -> str | None:

@@ -31,7 +31,7 @@ from predictions.events import (
 )
 from predictions.models import Model, Prediction
 from predictions.models.catalogue import schema_digest
-from predictions.providers.base import VersionDescription, text_of
+from predictions.providers.base import VersionDescription, metrics_of, text_of
 from predictions.providers.errors import (
     AnswerLost,
     NotTaken,
@@ -223,7 +223,6 @@ def _snapshot(prediction: Prediction, answer: Answer) -> Snapshot:
 
 def _snapshot_of(prediction: Prediction, data: dict[str, Any]) -> Snapshot:
     separator = prediction.version.separator if prediction.version else ""
-    metrics = data.get("metrics")
     status = data.get("status", PROCESSING)
     return Snapshot(
         provider_id=prediction.provider_id,
@@ -231,7 +230,7 @@ def _snapshot_of(prediction: Prediction, data: dict[str, Any]) -> Snapshot:
         output=text_of(data.get("output"), separator),
         error=_model_error(str(data.get("error") or "")),
         logs=clean(str(data.get("logs") or "")),
-        metrics=metrics if isinstance(metrics, dict) else {},
+        metrics=metrics_of(data.get("metrics")),
     )
 
 

@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 from predictions.database import query
 from predictions.events import FAILED, TERMINAL, Event, Logs, Output, Snapshot, Started, clean, from_snapshot
 from predictions.models import Model, Prediction
-from predictions.providers.base import VersionDescription, text_of
+from predictions.providers.base import VersionDescription, metrics_of, text_of
 from predictions.providers.errors import (
     AnswerLost,
     PredictionGone,
@@ -40,6 +40,7 @@ CANCEL_AFTER = "30m"  # the longest life of a prediction nobody looks after; Rep
 LONGEST_WAIT = 60.0  # seconds that a 429 may make us wait
 CLOCK_SKEW = timedelta(minutes=1)  # how far this machine's clock may be from Replicate's
 PAGES_LOOKED_THROUGH = 5  # of a hundred predictions each
+ID_LENGTH = 200  # characters; 26 in all recordings
 VERSION_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -223,10 +224,9 @@ class _EventReader:
 
 def _snapshot(prediction: Prediction, data: Any) -> Snapshot:
     """Read a prediction object; keys may be missing, `output` above all."""
-    if not isinstance(data, dict) or not isinstance(data.get("id"), str):
+    if not isinstance(data, dict) or not _is_id(data.get("id")):
         raise AnswerLost("Replicate answered with something other than a prediction.")
-    urls = data.get("urls") or {}
-    metrics = data.get("metrics")
+    urls = data["urls"] if isinstance(data.get("urls"), dict) else {}
     status = str(data.get("status"))
     removed = bool(data.get("data_removed"))
     return Snapshot(
@@ -235,15 +235,15 @@ def _snapshot(prediction: Prediction, data: Any) -> Snapshot:
         output=None if removed else text_of(data.get("output"), _separator(prediction)),
         error=_model_error(data.get("error"), status),
         logs=clean(str(data.get("logs") or "")),
-        metrics=metrics if isinstance(metrics, dict) else {},
-        version=str(data.get("version") or ""),
-        urls={name: url for name, url in urls.items() if isinstance(url, str)},
+        metrics=metrics_of(data.get("metrics")),
+        version=clean(str(data.get("version") or ""))[:ID_LENGTH],
+        urls={name: clean(urls[name]) for name in ("get", "cancel", "stream") if isinstance(urls.get(name), str)},
     )
 
 
 def _may_be(prediction: Prediction, row: Any, since: datetime) -> bool:
     """Whether a row of the list may be what was asked for: the same input, not older than the asking."""
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or row.get("input") != prediction.input:
+    if not isinstance(row, dict) or not _is_id(row.get("id")) or row.get("input") != prediction.input:
         return False
     created_at = parse_datetime(str(row.get("created_at")))
     return created_at is None or created_at >= since
@@ -251,6 +251,10 @@ def _may_be(prediction: Prediction, row: Any, since: datetime) -> bool:
 
 def _known_ids(ids: list[str]) -> set[str]:
     return set(Prediction.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LENGTH
 
 
 def _separator(prediction: Prediction) -> str:

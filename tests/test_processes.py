@@ -41,9 +41,18 @@ class Fleet:
 
     def _start(self, command: list[str]) -> "subprocess.Popen[str]":
         process = subprocess.Popen(command, cwd=PROJECT, env=self.environment, stdout=subprocess.PIPE, text=True)
-        self._stack.enter_context(process)
-        self._stack.callback(process.terminate)
+        self._stack.callback(end, process)
         return process
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=WAIT_LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
 
 
 @pytest.fixture
@@ -75,6 +84,13 @@ def test_an_answer_survives_the_worker_that_wrote_it(fleet: Fleet, fake: FakeRep
     fake.script(Script(steps=[*words[:10], gate, *words[10:]]))
     assert fleet.from_procfile("release").wait(60) == 0
     workers = {worker.pid: worker for worker in (fleet.from_procfile("worker"), fleet.manage("runpredictions"))}
+
+    def count_workers() -> int:
+        with psycopg.connect(fleet.environment["DATABASE_URL"]) as database:
+            [count] = database.execute("SELECT count(*) FROM predictions_worker").fetchone() or [0]
+        return int(count)
+
+    wait_until(lambda: count_workers() == 2)  # where there is none, `ask` brings its own
     reader = fleet.manage("ask", "Count")
     gate.wait_reached(60)
 

@@ -31,17 +31,17 @@ KNOWN_MODELS = {  # what a person should read for models that Parley itself brin
 
 def sync_with_environment() -> None:
     """Offer the hosts that the environment names; switch off those it named once and names no more."""
-    named = {}
+    named: dict[ProviderRow, list[str]] = {}
     for name, url in settings.COG_SERVERS.items():
         row = _provider(f"cog-{slugify(name)}", ProviderRow.Kind.COG, url, name=f"Cog: {name}", concurrency=1)
-        named[row.slug] = [name]
+        named[row] = [name]
     if settings.REPLICATE_API_TOKEN:
         row = _provider("replicate", ProviderRow.Kind.REPLICATE, settings.REPLICATE_BASE_URL, name="Replicate")
-        named[row.slug] = settings.REPLICATE_MODELS
-    for slug, refs in named.items():
+        named[row] = settings.REPLICATE_MODELS
+    for row, refs in named.items():
         for ref in refs:
-            _offer(ProviderRow.objects.get(slug=slug), ref)
-    ProviderRow.objects.filter(from_environment=True).exclude(slug__in=named).update(enabled=False)
+            _offer(row, ref)
+    ProviderRow.objects.filter(from_environment=True).exclude(pk__in=[row.pk for row in named]).update(enabled=False)
 
 
 def _provider(slug: str, kind: str, base_url: str, *, name: str, concurrency: int | None = None) -> ProviderRow:

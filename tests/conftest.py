@@ -11,10 +11,12 @@ from django.db import connection, connections
 from chat.models import User
 from predictions import catalogue, database
 from predictions.bus import bus
-from predictions.models import Model, Provider, Version
+from predictions.models import Model, Prediction, Provider, Version
 from predictions.worker import Worker
 from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate
 from tests.waiting import WAIT_LIMIT, wait_until
+
+LONGEST_ANSWER = 60.0  # seconds; a real model on a busy machine needs some of them
 
 
 @pytest.fixture
@@ -48,6 +50,17 @@ def make_model(provider: Provider, ref: str, **fields: Any) -> Model:
     model = Model.objects.create(provider=provider, ref=ref, slug=name, name=name, **fields)
     Version.objects.create(model=model, identifier="", openapi_schema=CHAT_SCHEMA)
     return model
+
+
+def ended(prediction: Prediction) -> Prediction:
+    """Wait until `prediction` has ended, and return it as the database has it then."""
+
+    def fetch() -> Prediction | None:
+        prediction.refresh_from_db()
+        return prediction if prediction.is_terminal else None
+
+    result: Prediction = wait_until(fetch, limit=LONGEST_ANSWER)
+    return result
 
 
 class WorkerThread(threading.Thread):

@@ -19,7 +19,7 @@ from predictions.providers.cog import CogProvider
 from predictions.providers.errors import NotTaken, PredictionGone, ProviderRefused, StreamInterrupted
 from predictions.providers.http import HostClient
 from tests.cog import CogServer, start_cog_server
-from tests.conftest import WorkerThread
+from tests.conftest import WorkerThread, ended
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,15 +70,6 @@ def ask(model: Model, user: User | None = None, **fields: Any) -> Prediction:
     prediction = Prediction.objects.create(model=model, version=model.versions.get(), user=user, input=fields)
     bus.publish(("work", {}))
     return prediction
-
-
-def ended(prediction: Prediction) -> Prediction:
-    def fetch() -> Prediction | None:
-        prediction.refresh_from_db()
-        return prediction if prediction.is_terminal else None
-
-    result: Prediction = wait_until(fetch, limit=60)
-    return result
 
 
 def test_the_bundled_model_knows_the_capital_of_france(smollm2: Model, worker: WorkerThread) -> None:

@@ -14,7 +14,7 @@ from predictions.bus import bus
 from predictions.follow import Frame, follow, stored_text
 from predictions.models import Model, Prediction
 from predictions.providers import replicate as replicate_module
-from tests.conftest import WorkerThread, make_model
+from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import (
     BAD_GATEWAY,
     NOT_FOUND,
@@ -49,15 +49,6 @@ def ask(model: Model, user: User | None = None) -> Prediction:
     )
     bus.publish(("work", {}))
     return prediction
-
-
-def ended(prediction: Prediction) -> Prediction:
-    def fetch() -> Prediction | None:
-        prediction.refresh_from_db()
-        return prediction if prediction.is_terminal else None
-
-    result: Prediction = wait_until(fetch)
-    return result
 
 
 def row(prediction: Prediction) -> Prediction:

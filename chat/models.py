@@ -162,7 +162,7 @@ class Conversation(models.Model):
             model=model,
             version=version,
             input=build_input(
-                version.input_properties,
+                version.inputs,
                 [Turn(message.role, message.text_so_far) for message in path],
                 system_prompt=model.system_prompt,
                 default_input=model.default_input,

@@ -3,6 +3,7 @@
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -49,6 +50,14 @@ if HOST not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
     ALLOWED_HOSTS.append(HOST)
 CSRF_TRUSTED_ORIGINS = env.list("PARLEY_TRUSTED_ORIGINS", default=[])
 BEHIND_TLS = env.bool("PARLEY_BEHIND_TLS", False)
+# Where the world reaches this site: hosts of models send their webhooks there.
+PUBLIC_URL = env.str("PARLEY_PUBLIC_URL", "").rstrip("/")
+if PUBLIC_URL:
+    if not (PUBLIC_URL.startswith("https://") and (public_host := urlsplit(PUBLIC_URL).hostname)):
+        raise ImproperlyConfigured(
+            "PARLEY_PUBLIC_URL must be an https address such as https://chat.example.org: webhooks go to no other."
+        )
+    ALLOWED_HOSTS.append(public_host)
 
 # ---------------------------------------------------------------- application
 
@@ -176,6 +185,11 @@ REPLICATE_MODELS = env.list(
 )
 # Where `urls.stream` may point: these hosts and what is under them.
 REPLICATE_STREAM_HOSTS = env.list("PARLEY_REPLICATE_STREAM_HOSTS", default=["replicate.com", "replicate.net"])
+# Where files that models made may be fetched from: these hosts and what is under them.
+REPLICATE_FILE_HOSTS = env.list(
+    "PARLEY_REPLICATE_FILE_HOSTS", default=["replicate.delivery", "replicate.com", "replicate.net"]
+)
+FILE_LIMIT = env.int("PARLEY_FILE_LIMIT", 100_000_000)  # bytes of one file, of a question or an answer
 COG_SERVERS = env.dict("PARLEY_COG_SERVERS", default={})  # name=url, comma separated
 
 # ---------------------------------------------------------------- files served, logs

@@ -1,4 +1,4 @@
-"""All addresses: the chat, signing in, the admin, health."""
+"""All addresses: the chat, signing in, the admin, health, webhooks."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
@@ -11,5 +11,5 @@ urlpatterns = [
     path("accounts/login/", sign_in, name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    path("health/", include("predictions.urls")),
+    path("", include("predictions.urls")),
 ]

@@ -68,7 +68,8 @@ class PredictionAdmin(ReadOnlyAdmin):
     list_filter = ("status", "model")
     date_hierarchy = "created_at"
     fields = (
-        *("id", "model", "version", "answered_by", "user", "status", "error", "metrics", "output_end", "edition"),
+        *("id", "model", "version", "asked_for", "answered_model", "answered_version", "user"),
+        *("status", "error", "metrics", "output_end", "file_count", "edition"),
         *("created_at", "asked_at", "started_at", "first_output_at", "completed_at", "cancel_requested_at"),
         *("attempts", "provider_id", "worker", "leased_until"),
     )

@@ -1,25 +1,34 @@
 """Keep the catalogue in step with the environment (which hosts) and with the hosts (which versions)."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from django.conf import settings
-from django.db import Error
-from django.db.models import QuerySet
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 from django.utils.text import slugify
 
+from predictions import references
 from predictions.database import query
-from predictions.models import Model, Version
+from predictions.models import Condition, Model, Pin, Version
 from predictions.models import Provider as ProviderRow
+from predictions.models.condition import SECRET_PAUSE
 from predictions.providers import Provider
-from predictions.providers.base import VersionDescription
+from predictions.providers.base import Description
 from predictions.providers.errors import ProviderError
+from predictions.references import Reference, ReferenceNotUnderstood
 
 logger = logging.getLogger(__name__)
 
 NEW_VERSIONS = 3600.0  # seconds between looks for new versions
 FIRST_LOOKS = (0.5, 30.0)  # seconds between looks for models that no host has described yet, doubling
+SECRET_CHECK = 5.0  # seconds between looks whether a webhook's secret is wanted
+FROM_ENVIRONMENT = "PARLEY_REPLICATE_MODELS names this version."
 
 KNOWN_MODELS = {  # what a person should read for models that Parley itself brings or proposes
     "smollm2": ("SmolLM2", 10, 1_000),
@@ -31,17 +40,24 @@ KNOWN_MODELS = {  # what a person should read for models that Parley itself brin
 
 def sync_with_environment() -> None:
     """Offer the hosts that the environment names; switch off those it named once and names no more."""
-    named: dict[ProviderRow, list[str]] = {}
+    named = []
     for name, url in settings.COG_SERVERS.items():
         row = _provider(f"cog-{slugify(name)}", ProviderRow.Kind.COG, url, name=f"Cog: {name}", concurrency=1)
-        named[row] = [name]
+        _offer(row, name)
+        named.append(row.pk)
     if settings.REPLICATE_API_TOKEN:
         row = _provider("replicate", ProviderRow.Kind.REPLICATE, settings.REPLICATE_BASE_URL, name="Replicate")
-        named[row] = settings.REPLICATE_MODELS
-    for row, refs in named.items():
-        for ref in refs:
-            _offer(row, ref)
-    ProviderRow.objects.filter(from_environment=True).exclude(pk__in=[row.pk for row in named]).update(enabled=False)
+        for text in settings.REPLICATE_MODELS:
+            offer(row, _understand(text))
+        named.append(row.pk)
+    ProviderRow.objects.filter(from_environment=True).exclude(pk__in=named).update(enabled=False)
+
+
+def _understand(text: str) -> Reference:
+    try:
+        return references.parse(text)
+    except ReferenceNotUnderstood as error:
+        raise ImproperlyConfigured(f"PARLEY_REPLICATE_MODELS: {text!r} is not understood. {error}") from error
 
 
 def _provider(slug: str, kind: str, base_url: str, *, name: str, concurrency: int | None = None) -> ProviderRow:
@@ -59,22 +75,48 @@ def _provider(slug: str, kind: str, base_url: str, *, name: str, concurrency: in
     return row
 
 
-def _offer(provider: ProviderRow, ref: str) -> None:
-    name, order, context_length = KNOWN_MODELS.get(ref, (ref.rpartition("/")[2], 100, None))
-    Model.objects.get_or_create(
+@transaction.atomic
+def offer(provider: ProviderRow, reference: Reference) -> Model:
+    """Offer what `reference` names at Replicate; a version that it names is pinned, once."""
+    if not reference.path:
+        model = _offer(provider, str(reference), name=f"Version {reference.version[:12]}")
+        _note_version(model, reference.version)
+        return model
+    model = _offer(provider, str(replace(reference, version="")))
+    if reference.version:
+        version = _note_version(model, reference.version)
+        _pin_from_environment(model, version)
+    return model
+
+
+def _offer(provider: ProviderRow, ref: str, name: str = "") -> Model:
+    known_name, order, context_length = KNOWN_MODELS.get(ref, (name or ref.rpartition("/")[2], 100, None))
+    slug = slugify(ref.replace("/", "-"))
+    if Model.objects.filter(slug=slug).exclude(provider=provider, ref=ref).exists():
+        slug += "-" + hashlib.sha256(f"{provider.slug} {ref}".encode()).hexdigest()[:6]
+    model, _ = Model.objects.get_or_create(
         provider=provider,
         ref=ref,
-        defaults={
-            "slug": slugify(ref.replace("/", "-")),
-            "name": name,
-            "order": order,
-            "context_length": context_length,
-        },
+        defaults={"slug": slug, "name": known_name, "order": order, "context_length": context_length},
     )
+    return model
+
+
+def _note_version(model: Model, identifier: str) -> Version:
+    version, _ = Version.objects.get_or_create(model=model, identifier=identifier, defaults={"is_described": False})
+    return version
+
+
+def _pin_from_environment(model: Model, version: Version) -> None:
+    # Once for each change of the variable: what an admin decides afterwards stays.
+    here = Pin.objects.filter(model=model, environment=settings.ENVIRONMENT, reason=FROM_ENVIRONMENT)
+    newest = here.first()
+    if newest is None or newest.version != version:
+        Pin.objects.create(model=model, environment=settings.ENVIRONMENT, version=version, reason=FROM_ENVIRONMENT)
 
 
 async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
-    """Ask the hosts for their models' versions, for ever: each hour, and soon where none is known yet."""
+    """Ask the hosts for their models' versions, for ever: each hour, and soon where one is not described yet."""
     loop = asyncio.get_running_loop()
     pause, longest = FIRST_LOOKS
     next_round = loop.time()
@@ -84,7 +126,7 @@ async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
                 next_round = loop.time() + NEW_VERSIONS
                 await look(connect, Model.objects.all())
             else:
-                await look(connect, Model.objects.filter(versions=None))
+                await look(connect, Model.objects.filter(Q(versions=None) | Q(versions__is_described=False)).distinct())
         except Error as error:
             logger.warning("The catalogue cannot be written: %s", error)
         await asyncio.sleep(pause)
@@ -92,23 +134,61 @@ async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
 
 
 async def look(connect: Callable[[ProviderRow], Provider], models: QuerySet[Model]) -> None:
-    """Ask the hosts of those of `models` that are switched on, once each."""
+    """Ask the hosts of those of `models` that are switched on, for the latest version and those not described yet."""
     offered = models.filter(enabled=True, provider__enabled=True).select_related("provider")
     for model in await query(list, offered):
-        try:
-            description = await connect(model.provider).describe(model)
-        except ProviderError as error:
-            logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
-        else:
-            await query(take_in, model, description)
+        known_as = await query(name_it_answered_under, model)
+        for version in ["", *await query(undescribed, model)]:
+            try:
+                description = await connect(model.provider).describe(model, version=version, known_as=known_as)
+            except ProviderError as error:
+                logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
+            else:
+                await query(take_in, model, description)
 
 
-def take_in(model: Model, description: VersionDescription) -> None:
+def undescribed(model: Model) -> list[str]:
+    """The versions that somebody named and the host has not described yet."""
+    return list(model.versions.filter(is_described=False).values_list("identifier", flat=True))
+
+
+def name_it_answered_under(model: Model) -> str:
+    """`owner/name` as the newest answer told it, for a model that is only known by a version's id."""
+    answers = model.predictions.exclude(answered_model="").order_by("-created_at")
+    return answers.values_list("answered_model", flat=True).first() or ""
+
+
+def take_in(model: Model, description: Description) -> None:
     """Note a version that a host has described, and what else it says of the model."""
-    Version.objects.get_or_create(
-        model=model, identifier=description.identifier, defaults={"openapi_schema": description.openapi_schema}
-    )
+    described: dict[str, object] = {"openapi_schema": description.openapi_schema, "is_described": True}
+    if description.is_latest:
+        described["latest_at"] = timezone.now()
+    Version.objects.update_or_create(model=model, identifier=description.identifier, defaults=described)
     if not model.description and description.description:
         model.description = description.description
     model.is_official = description.is_official
-    model.save(update_fields=["description", "is_official"])
+    model.facts = description.facts
+    model.save(update_fields=["description", "is_official", "facts"])
+
+
+async def keep_secrets(connect: Callable[[ProviderRow], Provider]) -> None:
+    """Know what webhooks are signed with, for ever: ask at first, and again when a delivery does not fit."""
+    while True:
+        try:
+            for row in await query(list, providers_whose_secret_is_wanted()):
+                if secret := await connect(row).webhook_secret():
+                    await query(Condition.note_secret, row, secret)
+        except (ProviderError, Error) as error:
+            logger.warning("The secret of the webhooks cannot be read: %s", error)
+        await asyncio.sleep(SECRET_CHECK)
+
+
+def providers_whose_secret_is_wanted() -> QuerySet[ProviderRow]:
+    if not settings.PUBLIC_URL:
+        return ProviderRow.objects.none()
+    read_at = F("condition__secrets_read_at")
+    doubted = Q(condition__secrets_doubted_at__gt=read_at) & Q(
+        condition__secrets_read_at__lt=timezone.now() - SECRET_PAUSE
+    )
+    unknown = Q(condition=None) | Q(condition__secrets_read_at=None)
+    return ProviderRow.objects.filter(unknown | doubted, kind=ProviderRow.Kind.REPLICATE, enabled=True)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4  # queries at once in one process; more would only queue at the database
+
+PAUSES = (0.1, 0.5, 1, 2, 5, 10, 10, 10, 20)  # seconds between tries while the database is away
 
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="queries")
 
@@ -20,6 +22,16 @@ async def query(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """Call `function`, which may use the database, in a thread and return what it returns."""
     call = functools.partial(_call, function, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+async def insist(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do as `query` does, but try again for a minute while the database is away."""
+    for pause in PAUSES:
+        try:
+            return await query(function, *args, **kwargs)
+        except (OperationalError, InterfaceError):
+            await asyncio.sleep(pause)
+    return await query(function, *args, **kwargs)
 
 
 def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -44,6 +44,13 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """All files of the output so far, in order: https addresses at the provider, or data URIs."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Parley's own verdict, when no word of the provider can be had; `error` is for people."""
 
@@ -61,7 +68,7 @@ class Completed:
     metrics: dict[str, Any] = field(default_factory=dict)  # untrusted numbers, keys vary by model
 
 
-Event = Started | Restarted | Output | Logs | Failed | Completed
+Event = Started | Restarted | Output | Logs | Files | Failed | Completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +78,33 @@ class Snapshot:
     provider_id: str
     status: str
     output: str | None = None
+    files: tuple[str, ...] = ()  # of the output: https addresses at the provider, or data URIs
     error: str = ""
     logs: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
     version: str = ""
     urls: dict[str, str] = field(default_factory=dict)  # get, cancel, stream: where given
 
 
 def from_snapshot(snapshot: Snapshot) -> list[Event]:
     """Tell a snapshot as events; an unknown status counts as not finished."""
+    files: list[Event] = [Files(snapshot.files)] if snapshot.files else []
     if snapshot.status in TERMINAL:
         return [
+            *files,
             Completed(
                 status=snapshot.status,
                 output=snapshot.output,
                 error=snapshot.error,
                 logs=snapshot.logs,
                 metrics=snapshot.metrics,
-            )
+            ),
         ]
     events: list[Event] = []
     if snapshot.status == PROCESSING:
         events.append(Started())
+    events += files
     if snapshot.output:
         events.append(Output(snapshot.output, 0))
     if snapshot.logs:

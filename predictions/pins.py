@@ -6,8 +6,8 @@ from predictions.models import Model, Version
 
 
 def version_for(model: Model) -> Version | None:
-    """Return the version that answers, or None if the host has not told of any yet."""
+    """Return the version that answers, or None if the host has not described it yet."""
     pin = model.pins.filter(environment=settings.ENVIRONMENT).select_related("version").first()
     if pin is not None and pin.version is not None:
-        return pin.version
-    return model.versions.first()
+        return pin.version if pin.version.is_described else None
+    return model.versions.filter(is_described=True).first()

@@ -1,10 +1,17 @@
-"""Signs of life, for whoever watches over the processes."""
+"""Signs of life for whoever watches over the processes, and the door for webhooks."""
+
+import json
+import uuid
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
-from predictions import checks
+from predictions import checks, webhooks
+from predictions.models import Condition, Prediction
+
+WEBHOOK_LIMIT = 8_388_608  # bytes; what is larger is not needed, the worker looks by itself
 
 
 @login_not_required
@@ -22,3 +29,34 @@ def ready(request: HttpRequest) -> JsonResponse:
     is_ready = all(problem is None for problem in results.values())
     parts = {name: "ok" if problem is None else "failing" for name, problem in results.items()}
     return JsonResponse({"status": "ok" if is_ready else "failing", **parts}, status=200 if is_ready else 503)
+
+
+@csrf_exempt
+@login_not_required
+@require_POST
+def webhook(request: HttpRequest, prediction: uuid.UUID, token: str) -> HttpResponse:
+    """Take in a host's word that something happened to a prediction; never a redirect, which hosts do not follow."""
+    if not webhooks.is_token_of(prediction, token):
+        raise Http404
+    body = request.read(WEBHOOK_LIMIT + 1)
+    if len(body) > WEBHOOK_LIMIT:
+        return HttpResponse("This is too large.", status=413, content_type="text/plain")
+    row = Prediction.objects.select_related("model__provider").filter(pk=prediction).first()
+    if row is None:
+        return HttpResponse(status=204)  # deleted here: nobody waits for it any more
+    condition = Condition.objects.of(row.model.provider)
+    if not webhooks.is_genuine(condition, body, request.headers):
+        # The end of a prediction is delivered again for a minute: by then a changed secret may be known.
+        condition.doubt_secrets()
+        return HttpResponse("The signature does not match.", status=401, content_type="text/plain")
+    webhooks.take_in(row, request.headers[webhooks.ID], _provider_id(body))
+    return HttpResponse(status=204)
+
+
+def _provider_id(body: bytes) -> str:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    provider_id = data.get("id") if isinstance(data, dict) else None
+    return provider_id if isinstance(provider_id, str) else ""

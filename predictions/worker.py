@@ -14,12 +14,12 @@ from django.db import Error
 from django.utils import timezone
 
 from predictions import catalogue, providers
-from predictions.bus import bus
+from predictions.bus import Message, bus
 from predictions.database import query
 from predictions.events import Failed
 from predictions.follow import stored_text
 from predictions.journal import Journal
-from predictions.models import Prediction
+from predictions.models import Prediction, WebhookDelivery
 from predictions.models import Provider as ProviderRow
 from predictions.models import Worker as WorkerRow
 from predictions.runner import Runner, cancel_once
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 CAPACITY = 300  # predictions at once in one worker
 LOOK_AGAIN = 1.0  # seconds between looks at the queue when no bell rings
 FORGET_WORKERS = timedelta(days=1)
+FORGET_DELIVERIES = timedelta(days=1)
 
 
 class Worker:
@@ -49,6 +50,7 @@ class Worker:
             asyncio.create_task(self._claim_for_ever()): "the claims",
             asyncio.create_task(self._drop_lost()): "the leases",
             asyncio.create_task(catalogue.keep_fresh(self._connect)): "the catalogue",
+            asyncio.create_task(catalogue.keep_secrets(self._connect)): "the webhook secrets",
         }
         journal, *others = parts
         stopped = asyncio.create_task(self._wait_for_stop())
@@ -85,7 +87,7 @@ class Worker:
                 except Error as error:
                     logger.warning("The queue cannot be read: %s", error)
                 for _, message in await bell.wait(LOOK_AGAIN) or []:
-                    self._request_stop(message.get("cancel"))
+                    self._pass_on(message)
 
     async def _look_for_work(self) -> None:
         running = list(self._runs)
@@ -93,12 +95,14 @@ class Worker:
         for prediction in await query(Prediction.objects.claim, self._row, limit=room, besides=running):
             self._start(prediction)
         for key in await query(_stop_requests, running):
-            self._request_stop(str(key))
+            self._pass_on({"cancel": str(key)})
 
-    def _request_stop(self, key: str | None) -> None:
-        run = self._runs.get(UUID(key)) if key else None
-        if run is not None:
-            run[0].request_stop()
+    def _pass_on(self, message: Message) -> None:
+        """Tell the run that a message of the bus is about: `cancel` or `look`."""
+        for what, tell in (("cancel", Runner.request_stop), ("look", Runner.request_look)):
+            run = self._runs.get(UUID(message[what])) if message.get(what) else None
+            if run is not None:
+                tell(run[0])
 
     def _start(self, prediction: Prediction) -> None:
         prediction.resume("")
@@ -153,6 +157,7 @@ class Worker:
 
 def _register() -> WorkerRow:
     WorkerRow.objects.filter(seen_at__lt=timezone.now() - FORGET_WORKERS).delete()
+    WebhookDelivery.objects.filter(received_at__lt=timezone.now() - FORGET_DELIVERIES).delete()
     return WorkerRow.objects.create(name=f"{platform.node()}:{os.getpid()}")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from predictions.bus import bus
 from predictions.database import query
 from predictions.follow import follow, stored_text
 from predictions.models import Model, Prediction, Provider
+from predictions.models.catalogue import PATIENCE
 from predictions.providers.cog import CogProvider
 from predictions.providers.errors import NotTaken, PredictionGone, ProviderRefused, StreamInterrupted
 from predictions.providers.http import HostClient
@@ -200,7 +202,7 @@ def test_a_server_that_does_not_run_is_told_in_words(
 ) -> None:
     with start_cog_server("summary") as server:
         model = offer(server, "summary", settings)
-    monkeypatch.setattr(CogProvider, "patience", 0.5)
+    monkeypatch.setitem(PATIENCE, "cog", timedelta(seconds=0.5))
     prediction = ended(ask(model, prompt=LONG_TEXT))
 
     assert (prediction.status, prediction.error) == ("failed", f"{server.url} cannot be reached.")
@@ -246,7 +248,7 @@ def test_refusals_of_servers_old_and_new(
     provider = asked_of(small.model, httpx.Response(status, json=body))
 
     with pytest.raises(error, match=words):
-        asyncio.run(provider.create(small))
+        asyncio.run(provider.create(small, small.input))
 
 
 def test_a_server_whose_model_could_not_start_is_not_waited_for(small: Prediction) -> None:
@@ -258,7 +260,7 @@ def test_a_server_whose_model_could_not_start_is_not_waited_for(small: Predictio
     provider = CogProvider(HostClient(small.model.provider.base_url, transport=httpx.MockTransport(answer)))
 
     with pytest.raises(ProviderRefused, match="could not start its model"):
-        asyncio.run(provider.create(small))
+        asyncio.run(provider.create(small, small.input))
 
 
 @pytest.mark.parametrize(
@@ -294,6 +296,6 @@ def test_streams_that_cannot_be_had(response: httpx.Response, error: type[Except
 def test_what_a_model_raised_is_told_without_wrapping(small: Prediction) -> None:
     body = {"status": "failed", "error": "Prediction failed: Generator iteration error: ValueError: boom at token 2"}
 
-    snapshot = asyncio.run(asked_of(small.model, httpx.Response(200, json=body)).create(small))
+    snapshot = asyncio.run(asked_of(small.model, httpx.Response(200, json=body)).create(small, small.input))
 
     assert (snapshot.status, snapshot.error) == ("failed", "boom at token 2")

@@ -193,7 +193,7 @@ def test_a_hosts_description_becomes_a_version(model: Model, fake: FakeReplicate
 
     version = pins.version_for(model)
     assert version is not None
-    assert "prompt" in version.input_properties
+    assert "prompt" in version.inputs
     assert list(Model.objects.available()) == [model]
 
 

@@ -146,7 +146,7 @@ def test_phases() -> None:
     prediction = Prediction()
     prediction.resume("")
     assert prediction.phase == "queued"
-    prediction.note_asked(at=NOW)
+    prediction.note_asked(at=NOW, asked_for="acme/parrot")
     assert prediction.phase == "starting"
     prediction.apply(Started(), at=NOW)
     assert prediction.phase == "running"

@@ -13,6 +13,7 @@ from predictions import runner as runner_module
 from predictions.bus import bus
 from predictions.follow import Frame, follow, stored_text
 from predictions.models import Model, Prediction
+from predictions.models.catalogue import PATIENCE
 from predictions.providers import replicate as replicate_module
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import (
@@ -86,7 +87,7 @@ def test_an_answer_streams_and_is_kept(model: Model, fake: FakeReplicate, worker
 
     assert (prediction.status, prediction.output, prediction.edition) == ("succeeded", HELLO, 0)
     assert prediction.metrics["input_token_count"] == 3
-    assert prediction.answered_by == "hidden"
+    assert prediction.answered_version == "hidden"
     assert prediction.first_output_at < prediction.completed_at
     [created] = fake.ledger.created
     assert created.headers["cancel-after"] == "30m"
@@ -389,7 +390,7 @@ def test_a_host_that_cannot_be_reached_is_waited_for(model: Model, fake: FakeRep
 def test_a_host_that_stays_away_is_given_up(
     model: Model, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicate_module.ReplicateProvider, "patience", 0.0)
+    monkeypatch.setitem(PATIENCE, "replicate", timedelta())
     model.provider.base_url = "http://127.0.0.1:1/v1"
     model.provider.save(update_fields=["base_url"])
     prediction = ended(ask(model))

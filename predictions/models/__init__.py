@@ -1,6 +1,19 @@
-"""The catalogue (`Provider Model Version Pin`) and the predictions (`Prediction OutputChunk Worker`)."""
+"""The catalogue (`Provider Model Version Pin Condition`) and the predictions (`Prediction OutputChunk File Worker`)."""
 
 from predictions.models.catalogue import Model, Pin, Provider, Version
-from predictions.models.prediction import OutputChunk, Prediction, Worker
+from predictions.models.condition import Condition
+from predictions.models.file import File
+from predictions.models.prediction import OutputChunk, Prediction, WebhookDelivery, Worker
 
-__all__ = ["Model", "OutputChunk", "Pin", "Prediction", "Provider", "Version", "Worker"]
+__all__ = [
+    "Condition",
+    "File",
+    "Model",
+    "OutputChunk",
+    "Pin",
+    "Prediction",
+    "Provider",
+    "Version",
+    "WebhookDelivery",
+    "Worker",
+]

@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+from datetime import timedelta
+from functools import cached_property
 from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import TextChoices
+from django.db.models import F, TextChoices
+
+from predictions import schema
+
+PATIENCE = {"cog": timedelta(seconds=30), "replicate": timedelta(minutes=30)}  # with a host that cannot be reached
 
 
 class Provider(models.Model):
@@ -35,24 +41,34 @@ class Provider(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def patience(self) -> timedelta:
+        """How long its questions wait for it when it cannot be reached."""
+        return PATIENCE[self.kind]
+
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def available(self) -> Self:
-        """Models that people can ask now: switched on, on a provider that is, and with a known version."""
-        return self.filter(enabled=True, provider__enabled=True, versions__isnull=False).distinct()
+        """Models that people can ask now: switched on, on a provider that is, and with a version it has described."""
+        return self.filter(enabled=True, provider__enabled=True, versions__is_described=True).distinct()
 
 
 class Model(models.Model):
     """What people choose in the picker; its versions do the answering."""
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="models")
-    ref = models.CharField("reference", max_length=200, help_text="owner/name at Replicate; a Cog server's own name.")
-    slug = models.SlugField(unique=True, max_length=200)
+    ref = models.CharField(
+        "reference",
+        max_length=250,
+        help_text="At Replicate owner/name, deployments/owner/name or a version's id; a Cog server's own name.",
+    )
+    slug = models.SlugField(unique=True, max_length=250)
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     order = models.PositiveIntegerField(default=100, help_text="Small numbers come first; the first is the default.")
     enabled = models.BooleanField(default=True)
     is_official = models.BooleanField(default=False, help_text="Replicate's official models are asked by name alone.")
+    facts = models.JSONField(default=dict, blank=True, editable=False)  # what its host tells: cover, licence, runs …
     system_prompt = models.TextField(blank=True)
     default_input = models.JSONField(default=dict, blank=True)
     context_length = models.PositiveIntegerField(
@@ -75,37 +91,35 @@ class Version(models.Model):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
     identifier = models.CharField(max_length=200, help_text="The host's id, or a digest of the schema if it has none.")
     openapi_schema = models.JSONField(default=dict, blank=True)
+    is_described = models.BooleanField(default=True)  # False: named by an admin, and the host was not heard of it yet
+    latest_at = models.DateTimeField(null=True, blank=True)  # when the host last called it the one that answers
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        ordering = ["-created_at", "-pk"]
+        ordering = [F("latest_at").desc(nulls_last=True), "-pk"]
         constraints = [models.UniqueConstraint(fields=["model", "identifier"], name="version_once_per_model")]
 
     def __str__(self) -> str:
         return f"{self.model} {self.identifier[:12]}"
 
-    @property
-    def input_properties(self) -> dict[str, Any]:
-        """The inputs this version takes, by name: JSON schemas as Cog writes them."""
-        properties = self._component("Input").get("properties", {})
-        return properties if isinstance(properties, dict) else {}
+    @cached_property
+    def inputs(self) -> dict[str, schema.Input]:
+        """The inputs this version takes, by name, in the order in which its author shows them."""
+        return schema.inputs_of(self.openapi_schema)
+
+    @cached_property
+    def output_kind(self) -> schema.OutputKind:
+        return schema.output_of(self.openapi_schema)
 
     @property
     def can_stream(self) -> bool:
         """Whether a Cog server says that it streams; Replicate says so in each prediction instead."""
-        path = self.openapi_schema.get("paths", {}).get("/predictions", {})
-        return bool(path.get("post", {}).get("x-cog-streaming"))
+        return schema.streams(self.openapi_schema)
 
     @property
     def separator(self) -> str:
         """What stands between the parts of an output that is a list of texts."""
-        output = self._component("Output")
-        concatenates = output.get("x-cog-array-display") == "concatenate" or not output
-        return "" if concatenates else "\n"
-
-    def _component(self, name: str) -> dict[str, Any]:
-        component = self.openapi_schema.get("components", {}).get("schemas", {}).get(name, {})
-        return component if isinstance(component, dict) else {}
+        return schema.separator_of(self.openapi_schema)
 
 
 def schema_digest(openapi_schema: dict[str, Any]) -> str:

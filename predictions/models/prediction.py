@@ -14,11 +14,14 @@ from predictions import events
 from predictions.bus import bus
 from predictions.events import CANCELED, FAILED, PROCESSING, STARTING, STATUSES, SUCCEEDED, TERMINAL
 from predictions.models.catalogue import Model, Provider, Version
+from predictions.models.condition import Condition
+from predictions.progress import progress_of
 from predictions.queue import fair_order
 from predictions.transcript import Transcript
 
 LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its predictions
 WORKER_SILENCE = timedelta(seconds=15)
+LONGEST_QUEUE = timedelta(hours=1)
 LOGS_LIMIT = 65_536  # characters of a model's logs that are kept, from the start
 REMEMBERED_TURNS = timedelta(hours=1)  # who had a turn longer ago counts as not served yet
 QUEUE_LIMIT = 1_000  # waiting predictions of one provider that are put in order
@@ -56,6 +59,10 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Waiting for their turn: nobody has asked the provider yet."""
         return self.active().filter(asked_at=None)
 
+    def overdue(self, at: datetime, patience: timedelta) -> Self:
+        """Those that have waited for longer than `patience`: their run only tells them so."""
+        return self.filter(created_at__lte=at - patience)
+
     def held(self, at: datetime) -> Self:
         return self.active().filter(leased_until__gt=at)
 
@@ -79,17 +86,19 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         if not there.claimable(now).exists():
             return []
         # One claimer a provider: two that count its free slots at once would fill them twice.
-        Provider.objects.select_for_update().get(pk=provider.pk)
-        orphans = there.claimable(now).exclude(asked_at=None).exclude(pk__in=besides).values_list("pk", flat=True)
-        chosen = list(orphans[:limit])
+        condition = Condition.objects.lock(provider)
+        free = there.claimable(now).exclude(pk__in=besides)
+        orphans = free.exclude(asked_at=None)
+        overdue = free.queued().overdue(now, provider.patience if condition.trouble else LONGEST_QUEUE)
+        chosen = list((orphans | overdue).values_list("pk", flat=True)[:limit])
         slots = limit - len(chosen)
         if provider.concurrency is not None:
             asked = there.active().exclude(asked_at=None).exclude(pk__in=chosen)
             taken = there.held(now).filter(asked_at=None).count() + asked.count() + len(chosen)
             slots = min(slots, provider.concurrency - taken)
         if slots > 0:
-            waiting = there.queued().claimable(now).exclude(pk__in=besides)
-            chosen += waiting.in_turn(provider)[:slots]
+            waiting = free.queued().exclude(pk__in=chosen).in_turn(provider)[:slots]
+            chosen += waiting[: condition.take_creates(len(waiting), now)]
         count = self.filter(pk__in=chosen).claimable(now).update(worker=worker, leased_until=now + LEASE)
         rows = self.filter(pk__in=chosen, worker=worker, leased_until=now + LEASE)
         rows = rows.select_related("model__provider", "version")
@@ -134,6 +143,8 @@ class Prediction(models.Model):
     edition = models.PositiveIntegerField(default=0)  # counts how often the text was replaced as a whole
     error = models.TextField(blank=True)
     logs = models.TextField(blank=True)
+    progress = models.PositiveSmallIntegerField(null=True, blank=True)  # percent, where the model's log tells it
+    file_count = models.PositiveIntegerField(default=0)  # files of the output that are kept, or given up
     metrics = models.JSONField(default=dict, blank=True)
 
     created_at = models.DateTimeField(default=timezone.now)
@@ -145,8 +156,12 @@ class Prediction(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)  # asked too early: the provider was busy or away
     attempts = models.PositiveIntegerField(default=0)  # how often the provider was asked
 
+    asked_for = models.CharField(max_length=250, blank=True)  # the reference that the provider was asked for
+    answered_model = models.CharField(max_length=250, blank=True)  # the model and the version that the provider
+    answered_version = models.CharField(max_length=200, blank=True)  # says it used; "hidden" where it does not tell
     provider_id = models.CharField(max_length=200, blank=True, db_index=True)
-    answered_by = models.CharField(max_length=200, blank=True)  # the version that the provider says it used
+    hinted_id = models.CharField(max_length=200, blank=True)  # the provider's id as a webhook told it
+    lost_at = models.DateTimeField(null=True, blank=True)  # asked, but the answer to that got lost: being looked for
     urls = models.JSONField(default=dict, blank=True)  # get, cancel, stream; the last is a right to read: never shown
 
     worker = models.ForeignKey(Worker, null=True, blank=True, on_delete=models.SET_NULL, related_name="predictions")
@@ -156,9 +171,9 @@ class Prediction(models.Model):
 
     # What a run may change, besides the text.
     STATE: ClassVar[tuple[str, ...]] = (
-        *("status", "edition", "error", "logs", "metrics"),
-        *("asked_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts"),
-        *("provider_id", "answered_by", "urls"),
+        *("status", "edition", "error", "logs", "progress", "file_count", "metrics"),
+        *("asked_at", "lost_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts"),
+        *("asked_for", "provider_id", "answered_model", "answered_version", "urls"),
     )
 
     class Meta:
@@ -183,17 +198,24 @@ class Prediction(models.Model):
 
     @property
     def phase(self) -> str:
-        """`queued`, `starting` (the provider was asked), `running`, or how it ended."""
+        """`queued`, `starting` (the provider was asked), `unknown` (was it?), `running`, or how it ended."""
         if self.status == PROCESSING:
             return "running"
-        if self.status == STARTING:
-            return "queued" if self.asked_at is None else "starting"
+        if self.status == STARTING and self.asked_at is None:
+            return "queued"
+        if self.status == STARTING and self.lost_at is not None:
+            return "unknown"
         return self.status
 
     @property
     def phase_since(self) -> datetime:
         """When the present phase began."""
-        since = {"queued": self.created_at, "starting": self.asked_at, "running": self.started_at}
+        since = {
+            "queued": self.created_at,
+            "starting": self.asked_at,
+            "unknown": self.lost_at,
+            "running": self.started_at,
+        }
         return since.get(self.phase, self.completed_at) or self.created_at
 
     def count_ahead(self) -> int:
@@ -229,7 +251,7 @@ class Prediction(models.Model):
                     self._set(first_output_at=at)
             case events.Logs(text):
                 if len(text) > len(self.logs):
-                    self._set(logs=text[:LOGS_LIMIT])
+                    self._set(logs=text[:LOGS_LIMIT], progress=progress_of(text))
             case events.Failed(error):
                 self._set(status=FAILED, error=error, completed_at=at)
             case events.Completed():
@@ -278,16 +300,32 @@ class Prediction(models.Model):
 
     # ------------------------------------------------------------ what the runner notes
 
-    def note_asked(self, *, at: datetime, provider_id: str = "") -> None:
+    def note_asked(self, *, at: datetime, asked_for: str, provider_id: str = "") -> None:
         """Note the intent to ask the provider, under `provider_id` where the id is ours to choose."""
-        self._set(asked_at=at, provider_id=provider_id, attempts=self.attempts + 1, not_before=None)
+        attempts = self.attempts + 1
+        self._set(asked_at=at, asked_for=asked_for, provider_id=provider_id, attempts=attempts, not_before=None)
+
+    def note_lost(self, *, at: datetime) -> None:
+        """Note that the provider was asked and its answer did not arrive."""
+        self._set(lost_at=self.lost_at or at)
 
     def note_created(self, snapshot: events.Snapshot) -> None:
-        self._set(provider_id=snapshot.provider_id, answered_by=snapshot.version, urls=snapshot.urls)
+        self._set(
+            provider_id=snapshot.provider_id,
+            answered_model=snapshot.model,
+            answered_version=snapshot.version,
+            urls=snapshot.urls,
+            lost_at=None,
+        )
+
+    def note_files(self, count: int) -> None:
+        """Note that the first `count` files of the output are kept."""
+        if count > self.file_count:
+            self._set(file_count=count)
 
     def note_not_taken(self, *, not_before: datetime) -> None:
         """Note that the provider took nothing: back to the queue, until `not_before`."""
-        self._set(asked_at=None, provider_id="", not_before=not_before)
+        self._set(asked_at=None, provider_id="", lost_at=None, not_before=not_before)
 
     # ------------------------------------------------------------ what people ask for
 
@@ -314,3 +352,14 @@ class OutputChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prediction_id} at {self.offset}"
+
+
+class WebhookDelivery(models.Model):
+    """A webhook that was taken in: the same one again changes nothing."""
+
+    delivery_id = models.CharField(max_length=200, unique=True)
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="webhook_deliveries")
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.delivery_id

@@ -1,26 +1,38 @@
 """What every kind of host can do for a prediction: one small interface."""
 
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
 from math import isfinite
 from typing import Any, Protocol
 
 from predictions.events import Event, Snapshot, clean
-from predictions.models import Model, Prediction
+from predictions.models import File, Model, Prediction
+from predictions.providers.http import Download
 
 METRICS = 50  # numbers that are kept of a host's metrics
 METRIC_NAME = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class VersionDescription:
-    """A model's version as its host describes it."""
+class Description:
+    """A version of a model, and the model, as the host describes them."""
 
-    identifier: str
+    identifier: str  # of the version
     openapi_schema: dict[str, Any]
-    is_official: bool = False
+    is_official: bool = False  # asked by its name alone
+    is_latest: bool = True  # the host has it answer where nobody names a version
     description: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # cover_image_url, license_url, run_count …
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A file as it stands in an input: an address that is good until `until`, or a data URI."""
+
+    address: str
+    until: datetime | None = None
 
 
 class Provider(Protocol):
@@ -29,17 +41,20 @@ class Provider(Protocol):
     # Whether what was asked for can be found again at the host without its answer to the create.
     chooses_our_ids: bool
     poll_pauses: tuple[float, float]  # seconds between two looks, at first and at most
-    patience: float  # seconds without reaching the host before its predictions are given up
 
     def new_id(self, prediction: Prediction) -> str:
         """The id to ask under, or "" where the host chooses it."""
         ...
 
-    async def create(self, prediction: Prediction) -> Snapshot:
-        """Ask for the prediction. Raises NotTaken, ProviderRefused or AnswerLost."""
+    def reference(self, prediction: Prediction) -> str:
+        """What the host is asked for, as people write it: `owner/name:version`."""
         ...
 
-    async def find(self, prediction: Prediction) -> Snapshot | None:
+    async def create(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
+        """Ask for the prediction with the input `given`. Raises NotTaken, ProviderRefused or AnswerLost."""
+        ...
+
+    async def find(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot | None:
         """Look for a prediction whose create was not answered; None if the host surely has none.
 
         Raises NotTaken or AnswerLost if the host cannot be asked. Never called where ids are ours to choose.
@@ -61,8 +76,20 @@ class Provider(Protocol):
         """Ask the host to end it; what comes of it is seen by following on."""
         ...
 
-    async def describe(self, model: Model) -> VersionDescription:
-        """Read the model's latest version."""
+    async def send_file(self, file: File) -> Sent:
+        """Give the host a file that is part of an input. Raises NotTaken, ProviderRefused or AnswerLost."""
+        ...
+
+    def download(self, address: str) -> AbstractAsyncContextManager[Download]:
+        """Open a file of an output. Raises AddressRefused, NotTaken or AnswerLost."""
+        ...
+
+    async def describe(self, model: Model, *, version: str = "", known_as: str = "") -> Description:
+        """Read the version that answers, or the one named; `known_as` helps where `model` is a bare version's id."""
+        ...
+
+    async def webhook_secret(self) -> str:
+        """What the host signs its webhooks with; "" if it sends none that are signed."""
         ...
 
     async def let_go(self, prediction: Prediction) -> None:
@@ -77,21 +104,12 @@ def metrics_of(metrics: Any) -> dict[str, float]:
     if not isinstance(metrics, dict):
         return {}
     measures = {
-        clean(str(name))[:METRIC_NAME]: value
+        METRIC_NAMES.get(name, clean(str(name))[:METRIC_NAME]): value
         for name, value in list(metrics.items())[:METRICS]
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return {name: value for name, value in measures.items() if isfinite(value) and value >= 0}
 
 
-def text_of(output: Any, separator: str = "") -> str | None:
-    """Tell a JSON output as text: lists of texts are joined, other JSON is written out; None is None."""
-    match output:
-        case None:
-            return None
-        case str():
-            return clean(output)
-        case list() if all(isinstance(part, str) for part in output):
-            return clean(separator.join(output))
-        case _:
-            return clean(json.dumps(output, indent=2, ensure_ascii=False))
+# Models report their token counts under either name.
+METRIC_NAMES = {"token_input_count": "input_token_count", "token_output_count": "output_token_count"}

@@ -15,9 +15,13 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
+from predictions.database import query
 from predictions.events import (
+    FAILED,
     PROCESSING,
     STARTING,
     TERMINAL,
@@ -28,10 +32,12 @@ from predictions.events import (
     Snapshot,
     Started,
     clean,
+    from_snapshot,
 )
-from predictions.models import Model, Prediction
+from predictions.models import File, Model, Prediction
 from predictions.models.catalogue import schema_digest
-from predictions.providers.base import VersionDescription, metrics_of, text_of
+from predictions.outputs import FILE_KINDS, read_output, text_of
+from predictions.providers.base import Description, Sent, metrics_of
 from predictions.providers.errors import (
     AnswerLost,
     NotTaken,
@@ -41,13 +47,15 @@ from predictions.providers.errors import (
     ProviderUnavailable,
     StreamInterrupted,
 )
-from predictions.providers.http import Answer, HostClient
+from predictions.providers.http import Answer, Download, HostClient
 from predictions.providers.sse import EventStreamParser, NotAnEventStream, ServerSentEvent
+from predictions.schema import OutputKind
 
 ERROR_WRAPPING = re.compile(r"^(Prediction failed: )?(Generator iteration error: )?([\w.]*(Error|Exception): )?")
 HARMLESS: dict[str, list[str]] = {"input": []}  # shows what runs, starts nothing
 LONGEST_RUN = 3600.0  # seconds that a server which cannot stream may keep silent while it works
 APPEARANCE = 0.05  # seconds between looks for a prediction that was just asked for
+DATA_URI_LIMIT = 70_000_000  # bytes of a file; the server takes requests of 100 MiB, and base64 adds a third
 BUSY_PAUSE = 0.3  # seconds; a server is also busy for a moment after it has finished
 STARTING_PAUSE = 0.5  # seconds
 
@@ -57,7 +65,6 @@ class CogProvider:
 
     chooses_our_ids = True
     poll_pauses = (0.25, 1.0)
-    patience = 30.0
 
     def __init__(self, client: HostClient) -> None:
         self._client = client
@@ -66,17 +73,20 @@ class CogProvider:
     def new_id(self, prediction: Prediction) -> str:
         return f"{prediction.pk.hex}-{prediction.attempts + 1}"
 
-    async def create(self, prediction: Prediction) -> Snapshot:
-        if prediction.version is not None and prediction.version.can_stream:
-            answer = await self._ask(prediction, {"Prefer": "respond-async"})
-            return _snapshot(prediction, answer)
-        return await self._create_held(prediction)
+    def reference(self, prediction: Prediction) -> str:
+        return prediction.model.ref
 
-    async def find(self, prediction: Prediction) -> Snapshot | None:
+    async def create(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
+        if _streams(prediction):
+            answer = await self._ask(prediction, given, {"Prefer": "respond-async"})
+            return _snapshot(prediction, answer)
+        return await self._create_held(prediction, given)
+
+    async def find(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot | None:
         raise AssertionError("a Cog server is asked under an id of ours, which is never lost")
 
     async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
-        if prediction.version is None or not prediction.version.can_stream:
+        if not _streams(prediction):
             raise StreamInterrupted("This server cannot stream.")
         path = f"/predictions/{prediction.provider_id}"
         async with self._client.stream("PUT", path, body=HARMLESS) as response:
@@ -112,14 +122,26 @@ class CogProvider:
     async def cancel(self, prediction: Prediction) -> None:
         await self._client.request("POST", f"/predictions/{prediction.provider_id}/cancel")
 
-    async def describe(self, model: Model) -> VersionDescription:
+    async def send_file(self, file: File) -> Sent:
+        """Write it into the input: a Cog server could not fetch it from here."""
+        if file.size > DATA_URI_LIMIT:
+            raise ProviderRefused(f"{file.name} is too large for a Cog server, which takes {DATA_URI_LIMIT:,} bytes.")
+        return Sent(await query(file.as_data_uri))
+
+    def download(self, address: str) -> AbstractAsyncContextManager[Download]:
+        return self._client.download(address)
+
+    async def describe(self, model: Model, *, version: str = "", known_as: str = "") -> Description:
         answer = await self._client.request("GET", "/openapi.json")
         if answer.status == 503:  # a server without a schema: it takes anything, says nothing
-            return VersionDescription(schema_digest({}), {})
+            return Description(schema_digest({}), {})
         if answer.status != 200 or not isinstance(answer.json, dict):
             raise ProviderUnavailable(f"{model.provider} answered {answer.status} when asked for its schema.")
         description = answer.json.get("info", {}).get("description", "")
-        return VersionDescription(schema_digest(answer.json), answer.json, description=str(description))
+        return Description(schema_digest(answer.json), answer.json, description=str(description))
+
+    async def webhook_secret(self) -> str:
+        return ""
 
     async def let_go(self, prediction: Prediction) -> None:
         held = self._held.pop(prediction.provider_id, None)
@@ -130,10 +152,10 @@ class CogProvider:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _create_held(self, prediction: Prediction) -> Snapshot:
+    async def _create_held(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
         """Ask, and keep the request open: its answer is the only place where the end can be read."""
         key = prediction.provider_id
-        held = self._held[key] = asyncio.create_task(self._ask(prediction, {}, wait=LONGEST_RUN))
+        held = self._held[key] = asyncio.create_task(self._ask(prediction, given, {}, wait=LONGEST_RUN))
         try:
             while not held.done():
                 await asyncio.wait({held}, timeout=APPEARANCE)
@@ -154,9 +176,11 @@ class CogProvider:
         _raise_for(answer)
         return _snapshot(prediction, answer)
 
-    async def _ask(self, prediction: Prediction, headers: Mapping[str, str], **options: float) -> Answer:
+    async def _ask(
+        self, prediction: Prediction, given: dict[str, Any], headers: Mapping[str, str], **options: float
+    ) -> Answer:
         path = f"/predictions/{prediction.provider_id}"
-        body = {"input": prediction.input}
+        body = {"input": given}
         answer = await self._client.request("PUT", path, body=body, headers=headers, **options)
         if answer.status == 503:  # the same words for "still starting" and "could not start"
             health = await self._client.request("GET", "/health-check")
@@ -194,7 +218,7 @@ class _EventReader:
                 self._logs += clean(str(data.get("data", "")))
                 return [Logs(self._logs)]
             case "completed":
-                return [_completed(self._prediction, data)]
+                return _completed(self._prediction, data)
             case "error":  # the server could not keep up with its own history
                 raise StreamInterrupted(str(data.get("error", "")))
             case _:
@@ -209,10 +233,15 @@ class _EventReader:
         return event
 
 
-def _completed(prediction: Prediction, data: dict[str, Any]) -> Completed:
+def _streams(prediction: Prediction) -> bool:
+    # Files come as data URIs, which would be lines of many megabytes: they are waited for in one piece.
+    version = prediction.version
+    return version is not None and version.can_stream and version.output_kind not in {*FILE_KINDS, OutputKind.JSON}
+
+
+def _completed(prediction: Prediction, data: dict[str, Any]) -> list[Event]:
     snapshot = _snapshot_of(prediction, data)
-    status = snapshot.status if snapshot.status in TERMINAL else "failed"
-    return Completed(status, snapshot.output, snapshot.error, snapshot.logs, snapshot.metrics)
+    return from_snapshot(snapshot if snapshot.status in TERMINAL else replace(snapshot, status=FAILED))
 
 
 def _snapshot(prediction: Prediction, answer: Answer) -> Snapshot:
@@ -222,12 +251,15 @@ def _snapshot(prediction: Prediction, answer: Answer) -> Snapshot:
 
 
 def _snapshot_of(prediction: Prediction, data: dict[str, Any]) -> Snapshot:
-    separator = prediction.version.separator if prediction.version else ""
     status = data.get("status", PROCESSING)
+    kind = prediction.version.output_kind if prediction.version else OutputKind.UNKNOWN
+    separator = prediction.version.separator if prediction.version else ""
+    text, files = read_output(data.get("output"), kind, separator=separator, is_file=lambda address: False)
     return Snapshot(
         provider_id=prediction.provider_id,
         status=status if status in TERMINAL or status == STARTING else PROCESSING,
-        output=text_of(data.get("output"), separator),
+        output=text,
+        files=files,
         error=_model_error(str(data.get("error") or "")),
         logs=clean(str(data.get("logs") or "")),
         metrics=metrics_of(data.get("metrics")),

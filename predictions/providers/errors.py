@@ -2,9 +2,11 @@
 
 ProviderError
 ├── ProviderRefused         a final no: asking again the same way does not help
+│   └── AccountRefused      a no to whoever hosts Parley: token, credit
 ├── NotTaken                nothing was accepted: ask again after `retry_after` seconds
-│   ├── ProviderBusy        all slots are taken, or the rate limit is reached
-│   └── ProviderUnavailable it could not be reached, or is still starting
+│   ├── ProviderBusy        all slots are taken, or it is still starting
+│   ├── RateLimited         the account asks too much; `per_minute` says what it may, where the host does
+│   └── ProviderUnavailable it could not be reached, or has trouble
 ├── AnswerLost              a create may have been accepted, but its answer did not arrive
 ├── PredictionGone          the provider knows nothing of this prediction (any more)
 └── StreamInterrupted       the event stream ended before the prediction did, or cannot be had
@@ -19,6 +21,10 @@ class ProviderRefused(ProviderError):
     """A final no."""
 
 
+class AccountRefused(ProviderRefused):
+    """A no that every question would get."""
+
+
 class NotTaken(ProviderError):
     """Nothing was accepted."""
 
@@ -29,6 +35,14 @@ class NotTaken(ProviderError):
 
 class ProviderBusy(NotTaken):
     """No slot is free now."""
+
+
+class RateLimited(NotTaken):
+    """Too much was asked."""
+
+    def __init__(self, message: str, *, retry_after: float, per_minute: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.per_minute = per_minute
 
 
 class ProviderUnavailable(NotTaken):

@@ -1,15 +1,15 @@
 """The only outgoing HTTP client, with the one guard that all requests pass: hosts, redirects, sizes, time.
 
-Whoever holds a `HostClient` reaches its provider's base address, and the stream hosts it was given. httpx is
-imported here alone; its exceptions become those of `errors` at this border.
+Whoever holds a `HostClient` reaches its provider's base address, and the hosts of streams and files it was given.
+httpx is imported here alone; its exceptions become those of `errors` at this border.
 """
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -17,9 +17,10 @@ from predictions.providers.errors import AnswerLost, ProviderUnavailable, Stream
 
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds between two bytes of an answer
-STREAM_SILENCE = 45.0  # seconds without a byte before a stream counts as dead; hosts send comments each 15 to 30
+STREAM_SILENCE = 30.0  # seconds without a byte before a stream counts as silent; Replicate itself ends one then
 ANSWER_LIMIT = 33_554_432  # bytes of one JSON answer
 CONNECTIONS = 1_000
+REDIRECTS = 3  # of a file, each of which must lead to a host that is allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,13 @@ class HostClient:
         *,
         headers: Mapping[str, str] | None = None,
         stream_hosts: Iterable[str] = (),
+        file_hosts: Iterable[str] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._origin = _origin(self._base_url)
         self._stream_hosts = tuple(stream_hosts)
+        self._file_hosts = tuple(file_hosts)
         self._client = httpx.AsyncClient(
             headers=dict(headers or {}),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
@@ -75,10 +78,17 @@ class HostClient:
         `address` is a path below the base address, or a whole address on the same host. `wait` is how many
         seconds may pass between two bytes. Raises ProviderUnavailable if nothing was sent, else AnswerLost.
         """
-        url = self._check(address)
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=wait)
+        return await self._send(method, address, json=body, headers=headers, timeout=timeout)
+
+    async def upload(self, address: str, content: IO[bytes], *, name: str, media_type: str) -> Answer:
+        """Post a file as the form field `content`, read from `content` piece by piece; errors as of `request`."""
+        return await self._send("POST", address, files={"content": (name, content, media_type)})
+
+    async def _send(self, method: str, address: str, **options: Any) -> Answer:  # options: those of httpx
+        url = self._check(address)
         try:
-            async with self._client.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
+            async with self._client.stream(method, url, **options) as response:
                 content = await _read(response)
                 return Answer(response.status_code, response.headers, _parse(content))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -91,25 +101,65 @@ class HostClient:
         self, method: str, address: str, *, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator["EventStreamResponse"]:
         """Open an event stream. Errors of the transport become StreamInterrupted."""
-        url = self._check(address, for_stream=True)
+        url = self._check(address, self._stream_hosts)
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", **(headers or {})}
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=STREAM_SILENCE)
         try:
             async with self._client.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
                 yield EventStreamResponse(response)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise StreamInterrupted("The event stream broke off.") from error
 
-    def _check(self, address: str, *, for_stream: bool = False) -> str:
+    @asynccontextmanager
+    async def download(self, address: str) -> AsyncIterator["Download"]:
+        """Open a file for reading. Raises AddressRefused, ProviderUnavailable or AnswerLost."""
+        try:
+            for _ in range(REDIRECTS + 1):
+                url = self._check(address, self._file_hosts)
+                async with self._client.stream("GET", url) as response:
+                    if not response.is_redirect:
+                        yield Download(response)
+                        return
+                    address = urljoin(url, response.headers.get("location", ""))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise ProviderUnavailable(f"{urlsplit(address).hostname} cannot be reached.") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AnswerLost(f"{urlsplit(address).hostname} did not send the file to its end.") from error
+        raise AddressRefused("the file's address leads from one address to the next")
+
+    def may_hold_files(self, address: str) -> bool:
+        """Whether a file at `address` may be fetched."""
+        try:
+            return bool(self._check(address, self._file_hosts))
+        except AddressRefused:
+            return False
+
+    def _check(self, address: str, hosts: Iterable[str] = ()) -> str:
         url = address if "://" in address else self._base_url + address
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise AddressRefused("this is not a web address") from error
         if _origin(url) == self._origin:
             return url
-        parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
-        allowed = any(host == name or host.endswith("." + name) for name in self._stream_hosts)
-        if for_stream and allowed and parts.scheme == "https" and not parts.username:
+        allowed = any(host == name or host.endswith("." + name) for name in hosts)
+        if allowed and parts.scheme == "https" and not parts.username and port in {None, 443}:
             return url
         raise AddressRefused(f"requests to {parts.scheme}://{host} are not allowed here")
+
+
+class Download:
+    """The answer to a request for a file."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._response.aiter_bytes():
+            yield chunk
 
 
 class EventStreamResponse:

@@ -106,7 +106,7 @@ def create(model: Model, question: str) -> Prediction:
         model=model,
         version=version,
         input=build_input(
-            version.input_properties,
+            version.inputs,
             [Turn("user", question)],
             system_prompt=model.system_prompt,
             default_input=model.default_input,

@@ -6,8 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .api import Api
+from .ledger import Delivery
 from .scripts import Fault, Script
 from .server import LoopbackServer
+from .throttle import Allowance, Form, Throttle
 
 TOKEN = "r8_a_token_for_tests_only"
 HELLO = Script()
@@ -61,8 +63,49 @@ class FakeReplicate(Api):
         self._scripts.extend(scripts)
 
     def fail(self, door: str, *faults: Fault | None) -> None:
-        """Spoil the next requests to `list`, `account`, `model`, `versions` or `version`, one fault each."""
+        """Spoil the next requests to this door, one fault each; the names are those in the tables of doors."""
+        if door not in {name for _, _, name, _ in self.doors}:
+            raise ValueError(f"there is no door {door!r}")
         self._faults[door].extend(faults)
+
+    def webhooks_of(self, prediction_id: str) -> list[Delivery]:
+        """The webhooks that were due so far, whether they were sent or not."""
+        return list(self.ledger.of(prediction_id).webhooks)
+
+    def output_file(self, content: bytes, *, name: str = "out-0.png", content_type: str = "image/png") -> str:
+        """Keep a file that a model is said to have put out, and return its address."""
+        return self.origin + self._keep_output(content, name, content_type)
+
+    def throttle(
+        self,
+        *,
+        creates_per_minute: float = 600,
+        burst: int | None = None,  # creates at once; None: those of a minute
+        reads_per_minute: float = 3000,
+        form: Form = "body",
+    ) -> None:
+        """Refuse what goes beyond, from now on; streams and output files are free."""
+        creates = Allowance(creates_per_minute, creates_per_minute if burst is None else burst)
+        self._throttle = Throttle(creates, Allowance(reads_per_minute, reads_per_minute), form)
+
+    def refuse_token(self) -> None:
+        self._refuses_token = True
+
+    def accept_token(self) -> None:
+        self._refuses_token = False
+
+    def go_down(self) -> None:
+        """Answer everything but streams as the edge in front of a dead service would; predictions go on."""
+        self._is_down = True
+
+    def come_back(self) -> None:
+        self._is_down = False
+
+    def run_out_of_credit(self) -> None:
+        self._is_out_of_credit = True
+
+    def pay(self) -> None:
+        self._is_out_of_credit = False
 
     def strike_deadline(self, prediction_id: str) -> None:
         """Let the prediction's deadline come now: `aborted` before its start, `canceled` after."""

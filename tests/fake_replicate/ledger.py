@@ -26,8 +26,9 @@ class Call:
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     at: float = field(default_factory=time.time)
-    door: str | None = None  # create get list cancel stream account model versions version; None: there is none
+    door: str | None = None  # its name, as in the tables of doors; None: there is none
     status: int | None = None  # what was answered; None: nothing (yet)
+    was_throttled: bool = False
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -46,6 +47,35 @@ class StreamRead:
         return self.call.headers.get("last-event-id")
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook that was due, with the signature it had at that time."""
+
+    prediction_id: str
+    event: str  # start output logs completed
+    url: str  # as the create gave it
+    headers: Mapping[str, str]
+    body: bytes
+    at: float = field(default_factory=time.time)
+
+    @property
+    def webhook_id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSent:
+    """One try to deliver, and how it was answered."""
+
+    delivery: Delivery
+    headers: Mapping[str, str]  # signed anew for each try
+    status: int | None  # None: no answer
+    at: float = field(default_factory=time.time)
+
+
 @dataclass(slots=True)
 class Created:
     """A prediction that exists, and what was done with it."""
@@ -58,6 +88,7 @@ class Created:
     gets: int = 0
     cancels: int = 0
     streams: list[StreamRead] = field(default_factory=list)
+    webhooks: list[Delivery] = field(default_factory=list)  # what was due, sent or not
 
     @property
     def body(self) -> Any:
@@ -79,6 +110,7 @@ class Ledger:
         self._changed = threading.Condition()
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._created: dict[str, Created] = {}
+        self._webhooks: list[WebhookSent] = []
 
     @property
     def calls(self) -> list[Call]:
@@ -89,6 +121,17 @@ class Ledger:
     def created(self) -> list[Created]:
         with self._changed:
             return list(self._created.values())
+
+    @property
+    def webhooks(self) -> list[WebhookSent]:
+        """What was sent, in the order in which it was answered."""
+        with self._changed:
+            return list(self._webhooks)
+
+    @property
+    def throttled(self) -> int:
+        """How many requests were refused because there were too many."""
+        return sum(call.was_throttled for call in self.calls)
 
     def of(self, prediction_id: str) -> Created:
         with self._changed:
@@ -130,3 +173,11 @@ class Ledger:
     def note_created(self, created: Created) -> None:
         with self.writing():
             self._created[created.id] = created
+
+    def note_due(self, delivery: Delivery) -> None:
+        with self.writing():
+            self._created[delivery.prediction_id].webhooks.append(delivery)
+
+    def note_sent(self, sent: WebhookSent) -> None:
+        with self.writing():
+            self._webhooks.append(sent)

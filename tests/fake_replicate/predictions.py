@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,14 @@ class Prediction:
     """The state; all of it is touched by the fake's own thread only."""
 
     def __init__(
-        self, script: Script, target: Target, created: Created, ledger: Ledger, *, lifetime: timedelta | None
+        self,
+        script: Script,
+        target: Target,
+        created: Created,
+        ledger: Ledger,
+        *,
+        lifetime: timedelta | None,
+        announce: Callable[["Prediction", str], None],
     ) -> None:
         self.id = created.id
         self.script = script
@@ -44,6 +51,7 @@ class Prediction:
         }
         self._target = target
         self._ledger = ledger
+        self._announce = announce  # what a webhook may tell: start, output, logs, completed
         self._input = created.body["input"]
         self._output: list[Any] = []
         self._logs = ""
@@ -105,7 +113,7 @@ class Prediction:
             case Output():
                 self._put_out(step)
             case Logs():
-                self._logs += step.text
+                self._log(step.text)
                 if step.streamed:
                     self._say(Event("logs", step.text))
             case Event():
@@ -117,16 +125,23 @@ class Prediction:
 
     def _start(self) -> None:
         self.started_at = datetime.now(UTC)
-        self._logs += self.script.logs
         with self._ledger.writing():
             self.record.status = "processing"
             self.record.started_at = time.time()
+        self._announce(self, "start")
+        if self.script.logs:
+            self._log(self.script.logs)
+
+    def _log(self, text: str) -> None:
+        self._logs += text
+        self._announce(self, "logs")
 
     def _put_out(self, output: Output) -> None:
         self._output.append(output.value)
         if output.streamed:
             text = output.value if isinstance(output.value, str) else json.dumps(output.value)
             self._say(Event("output", text, output.id))
+        self._announce(self, "output")
 
     def _settle(self, status: str, error: str | None) -> None:
         self.completed_at = datetime.now(UTC)
@@ -134,6 +149,8 @@ class Prediction:
         with self._ledger.writing():
             self.record.status = status
             self.record.completed_at = time.time()
+            # Within: whoever sees in the ledger that it has ended finds the webhook due.
+            self._announce(self, "completed")
         self.ended.set()
 
     # Stream
@@ -219,7 +236,7 @@ class Prediction:
         return self._head() | {
             "logs": "",
             "status": "starting",
-            "created_at": _stamp(self.created_at, "milliseconds"),
+            "created_at": stamp(self.created_at, "milliseconds"),
             "urls": self._urls(base, stream_origin),
         }
 
@@ -239,13 +256,13 @@ class Prediction:
             "data_removed": self.data_removed,
             "status": self.status,
             "source": "api",
-            "created_at": _stamp(self.created_at),
+            "created_at": stamp(self.created_at),
             "urls": self._urls(base, stream_origin),
         }
         if self.started_at:
-            shown["started_at"] = _stamp(self.started_at)
+            shown["started_at"] = stamp(self.started_at)
         if self.completed_at:
-            shown["completed_at"] = _stamp(self.completed_at)
+            shown["completed_at"] = stamp(self.completed_at)
             shown["metrics"] = self._metrics(self.completed_at) | dict(self.script.metrics)
         return shown
 
@@ -265,7 +282,10 @@ class Prediction:
         if self._target.deployment:
             shown["deployment"] = self._target.deployment
         if self.deadline:
-            shown["deadline"] = _stamp(self.deadline, "milliseconds")
+            shown["deadline"] = stamp(self.deadline, "milliseconds")
+        if self.script.echo_webhook:
+            names = ("webhook", "webhook_events_filter")
+            shown |= {name: self.record.body[name] for name in names if name in self.record.body}
         return shown
 
     def _shown_output(self) -> Any:
@@ -294,5 +314,5 @@ class Prediction:
         return metrics
 
 
-def _stamp(time: datetime, precision: str = "microseconds") -> str:
+def stamp(time: datetime, precision: str = "microseconds") -> str:
     return time.isoformat(timespec=precision).replace("+00:00", "Z")

@@ -168,7 +168,15 @@ class Late:
     handled: bool = True
 
 
-Fault = Answer | Cut | Hang | Late
+@dataclass(frozen=True, slots=True)
+class WrongLength:
+    """The true body under a `content-length` that is not its own; None: without one."""
+
+    length: int | None
+    handled: bool = True
+
+
+Fault = Answer | Cut | Hang | Late | WrongLength
 
 
 def recorded_errors(status: int) -> list[Answer]:
@@ -182,7 +190,9 @@ def recorded_errors(status: int) -> list[Answer]:
 
 [_NO_TRAINING, NOT_FOUND, _NO_FILE] = recorded_errors(404)
 # No body of a 5xx is on record; the edge in front of the service speaks HTML.
-BAD_GATEWAY: Final = Answer(502, "<html><body>502 Bad Gateway</body></html>", "text/html; charset=UTF-8")
+_HTML = "text/html; charset=UTF-8"
+BAD_GATEWAY: Final = Answer(502, "<html><body>502 Bad Gateway</body></html>", _HTML)
+SERVICE_UNAVAILABLE: Final = Answer(503, "<html><body>503 Service Unavailable</body></html>", _HTML)
 
 AS_STREAMED: Final = object()
 
@@ -205,6 +215,9 @@ class Script:
     done: bool = True  # False: the stream ends without a word
     resume_shift: int = 0  # events that `Last-Event-ID` repeats (below 0) or skips (above)
     ignores_cancel: bool = False
+
+    webhooks: Literal["auto", "held"] = "auto"  # held: they are noted as due, and sent by the test if by anybody
+    echo_webhook: bool = False  # whether answers repeat `webhook`; recorded ones do not, yet users have seen it
 
     model: str | None = None  # the name answered, when it is not the one asked for
     version: str | None = None  # likewise

@@ -1,7 +1,8 @@
 """An ASGI application on a loopback port, served from a thread with an event loop of its own.
 
-HTTP/1.1 by h11, with keep-alive and chunked bodies, and one thing that no decent server offers: the application may
-end its connection at once with the message `{"type": "http.response.cut", "reset": bool}`.
+HTTP/1.1 by h11, with keep-alive and chunked bodies, and two things that no decent server offers. With the message
+`{"type": "http.response.cut", "reset": bool}` the application ends its connection at once, and the body of
+`{"type": "http.response.raw", "body": bytes}` is sent whatever the headers say of its length.
 """
 
 import asyncio
@@ -151,7 +152,7 @@ class _Connection:
             "headers": [(name, value) for name, value in request.headers],
             "client": self._writer.get_extra_info("peername"),
             "server": self._writer.get_extra_info("sockname"),
-            "extensions": {"http.response.cut": {}},
+            "extensions": {"http.response.cut": {}, "http.response.raw": {}},
         }
 
     def _receiver(self, body: bytes) -> Receive:
@@ -180,6 +181,8 @@ class _Connection:
                     await self._write(h11.Data(data=message["body"]))
                 if not message.get("more_body"):
                     await self._write(h11.EndOfMessage())
+            case "http.response.raw":
+                await self._write_bytes(message["body"])
             case "http.response.cut":
                 if message["reset"]:
                     self._reset_on_close()
@@ -187,8 +190,11 @@ class _Connection:
 
     async def _write(self, event: h11.Event) -> None:
         if data := self._http.send(event):
-            self._writer.write(data)
-            await self._writer.drain()
+            await self._write_bytes(data)
+
+    async def _write_bytes(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
 
     def _reset_on_close(self) -> None:
         connection: socket.socket = self._writer.get_extra_info("socket")

@@ -1,13 +1,17 @@
 """Is everything there that an answer needs? Each check returns None, or says what is wrong and what to do."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import redis
 from django.conf import settings
 from django.db import Error, connection
+from django.utils import timezone
 
 from predictions.bus import RedisBus, bus
-from predictions.models import Worker
+from predictions.models import Prediction, Provider, Worker
+
+WEBHOOKS_EXPECTED = 3  # predictions without any webhook, before that is worth a word
 
 
 def check_database() -> str | None:
@@ -45,6 +49,20 @@ def check_storage() -> str | None:
         probe.unlink()
     except OSError as error:
         return f"Nothing can be written to {settings.DATA_DIR} ({error}). Look at PARLEY_DATA_DIR and its owner."
+    return None
+
+
+def check_webhooks(provider: Provider) -> str | None:
+    """Whether the host's webhooks arrive, where it was told to send some."""
+    if not settings.PUBLIC_URL:
+        return None
+    since = timezone.now() - timedelta(days=1)
+    ended = Prediction.objects.filter(model__provider=provider, asked_at__gt=since).exclude(completed_at=None)
+    if ended.count() >= WEBHOOKS_EXPECTED and not ended.filter(webhook_deliveries__isnull=False).exists():
+        return (
+            f"None of today’s {ended.count()} webhooks arrived; answers come all the same, by looking. Is "
+            f"{settings.PUBLIC_URL} this site as the internet sees it, with a certificate that is good?"
+        )
     return None
 
 

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from os import SEEK_END
 from typing import IO, Any
 
 from django.conf import settings
@@ -14,12 +15,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from predictions.database import insist
+from predictions.events import clean
 from predictions.file_types import HEAD_LENGTH, media_type_of
 from predictions.models import File, Prediction
+from predictions.models.file import NAME_LENGTH
 from predictions.outputs import decode_data_uri, is_data_uri, name_of
 from predictions.providers import Provider
-from predictions.providers.errors import AnswerLost, NotTaken
-from predictions.providers.http import AddressRefused, Download
+from predictions.providers.errors import AddressRefused, AnswerLost, NotTaken
+from predictions.providers.http import Download
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,15 @@ async def keep(prediction: Prediction, position: int, address: str, download: Op
         except OSError:
             logger.exception("A file cannot be stored.")
             await insist(_note_loss, file, NOT_STORED)
+
+
+def give(prediction: Prediction, position: int, name: str, content: IO[bytes]) -> File:
+    """Store a person's file as an input of `prediction`; its `reference` stands for it there. Raises FileLost."""
+    file = File(prediction=prediction, role=File.Role.INPUT, position=position, name=clean(name)[:NAME_LENGTH])
+    if content.seek(0, SEEK_END) > settings.FILE_LIMIT:
+        raise FileLost(TOO_LARGE)
+    store(file, content)
+    return file
 
 
 def store(file: File, content: IO[bytes]) -> None:

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from predictions.providers import http
-from predictions.providers.errors import AnswerLost, ProviderUnavailable, StreamInterrupted
-from predictions.providers.http import AddressRefused, HostClient
+from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
+from predictions.providers.http import HostClient
 from predictions.runner import cancel_once
 
 BASE = "https://api.replicate.com/v1"

@@ -8,6 +8,7 @@ ProviderError
 │   ├── RateLimited         the account asks too much; `per_minute` says what it may, where the host does
 │   └── ProviderUnavailable it could not be reached, or has trouble
 ├── AnswerLost              a create may have been accepted, but its answer did not arrive
+├── AddressRefused          the guard does not let the request out to this address
 ├── PredictionGone          the provider knows nothing of this prediction (any more)
 └── StreamInterrupted       the event stream ended before the prediction did, or cannot be had
 """
@@ -51,6 +52,10 @@ class ProviderUnavailable(NotTaken):
 
 class AnswerLost(ProviderError):
     """Perhaps accepted."""
+
+
+class AddressRefused(ProviderError):
+    """Not an address to be asked."""
 
 
 class PredictionGone(ProviderError):

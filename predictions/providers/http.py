@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from predictions.providers.errors import AnswerLost, ProviderUnavailable, StreamInterrupted
+from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
 
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds between two bytes of an answer
@@ -30,10 +30,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     json: Any  # whatever JSON the host wrote
-
-
-class AddressRefused(ValueError):
-    """The guard does not let a request out to this address."""
 
 
 class HostClient:
@@ -130,7 +126,7 @@ class HostClient:
     def may_hold_files(self, address: str) -> bool:
         """Whether a file at `address` may be fetched."""
         try:
-            return bool(self._check(address, self._file_hosts))
+            return "://" in address and bool(self._check(address, self._file_hosts))
         except AddressRefused:
             return False
 

@@ -1,19 +1,25 @@
 """Ask a model from the command line, on the very path of the page: row, worker, journal, follow."""
 
 import asyncio
+import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from chat.prompts import Turn, build_input
-from predictions import pins
+from predictions import files, pins
 from predictions.bus import bus
 from predictions.database import query
 from predictions.events import SUCCEEDED
+from predictions.files import FileLost
 from predictions.follow import follow
-from predictions.models import Model, Prediction
+from predictions.models import File, Model, Prediction
 from predictions.models import Worker as WorkerRow
 from predictions.worker import Worker
 
@@ -26,17 +32,28 @@ class Command(BaseCommand):
         parser.add_argument(
             "--model", metavar="NAME", help="a model's name or slug; the first of the picker if left out"
         )
+        parser.add_argument(
+            "--input", metavar="NAME=VALUE", action="append", default=[], help="another input: a text, or JSON"
+        )
+        parser.add_argument(
+            "--file", metavar="NAME=PATH", action="append", default=[], help="a file of this machine as an input"
+        )
+        parser.add_argument("--save", metavar="FOLDER", type=Path, help="where to put the files of the answer")
 
     def handle(self, *, question: str, model: str | None, **options: Any) -> None:
+        extras = Extras(
+            values={name: read_value(value) for name, value in map(split, options["input"])},
+            paths={name: Path(path) for name, path in map(split, options["file"])},
+        )
         try:
-            asyncio.run(self._ask(question, model))
+            asyncio.run(self._ask(question, model, extras, options["save"]))
         except KeyboardInterrupt:
             raise CommandError("Stopped.") from None
 
-    async def _ask(self, question: str, name: str | None) -> None:
+    async def _ask(self, question: str, name: str | None, extras: "Extras", folder: Path | None) -> None:
         async with a_worker():
             model = await wait_for_model(name)
-            prediction = await query(create, model, question)
+            prediction = await query(create, model, question, extras)
             try:
                 await self._print(prediction)
             except asyncio.CancelledError:
@@ -45,6 +62,16 @@ class Command(BaseCommand):
         await query(prediction.refresh_from_db)
         if prediction.status != SUCCEEDED:
             raise CommandError(f"The prediction {prediction.status}: {prediction.error}")
+        await query(self._tell_files, prediction, folder)
+
+    def _tell_files(self, prediction: Prediction, folder: Path | None) -> None:
+        for file in prediction.files.outputs():
+            if file.error:
+                self.stdout.write(f"{file.name}: {file.error}")
+            elif folder is None:
+                self.stdout.write(f"{file.name}: {file.size:,} bytes, {file.media_type} (--save FOLDER copies it)")
+            else:
+                self.stdout.write(f"{file.name}: {save(file, folder)}")
 
     async def _print(self, prediction: Prediction) -> None:
         edition = 0
@@ -99,9 +126,37 @@ def explain_missing(name: str | None) -> str:
     return f"There is no model {name!r} that can be asked now. There are: {names}."
 
 
-def create(model: Model, question: str) -> Prediction:
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Inputs beside the question."""
+
+    values: dict[str, Any]  # JSON
+    paths: dict[str, Path]
+
+
+def split(argument: str) -> tuple[str, str]:
+    name, is_there, value = argument.partition("=")
+    if not is_there:
+        raise CommandError(f"{argument!r} is not understood. Write NAME=VALUE.")
+    return name, value
+
+
+def read_value(text: str) -> Any:
+    """Read JSON; what is none is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@transaction.atomic
+def create(model: Model, question: str, extras: Extras) -> Prediction:
+    """Write the question down; a worker sees it when its files are there too."""
     version = pins.version_for(model)
     assert version is not None  # noqa: S101 - it was waited for
+    for name in (*extras.values, *extras.paths):
+        if version.inputs and name not in version.inputs:
+            raise CommandError(f"{model} takes no {name!r}. It takes {', '.join(version.inputs)}.")
     prediction = Prediction.objects.create(
         model=model,
         version=version,
@@ -109,8 +164,30 @@ def create(model: Model, question: str) -> Prediction:
             version.inputs,
             [Turn("user", question)],
             system_prompt=model.system_prompt,
-            default_input=model.default_input,
+            default_input={**model.default_input, **extras.values},
         ),
     )
-    bus.publish(("work", {}))
+    for position, (name, path) in enumerate(extras.paths.items()):
+        prediction.input[name] = give(prediction, position, path).reference
+    prediction.save(update_fields=["input"])
+    transaction.on_commit(lambda: bus.publish(("work", {})))
     return prediction
+
+
+def give(prediction: Prediction, position: int, path: Path) -> File:
+    try:
+        with path.open("rb") as content:
+            return files.give(prediction, position, path.name, content)
+    except (OSError, FileLost) as error:
+        raise CommandError(f"{path}: {error}") from error
+
+
+def save(file: File, folder: Path) -> Path:
+    """Copy a file of the answer into `folder`, under a name that is free there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / file.name
+    if target.exists():
+        target = folder / f"{file.id.hex[:8]}-{file.name}"
+    with file.content.open() as content, target.open("wb") as copy:
+        shutil.copyfileobj(content, copy)
+    return target

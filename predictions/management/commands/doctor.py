@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from predictions import checks, providers
-from predictions.models import Model
+from predictions.models import Model, Provider
 from predictions.providers.errors import ProviderError
 
 
@@ -45,13 +45,24 @@ class Command(BaseCommand):
 
     def _check_providers(self) -> list[bool]:
         try:
-            models = list(Model.objects.filter(enabled=True, provider__enabled=True).select_related("provider"))
+            rows = list(Provider.objects.filter(enabled=True, models__enabled=True).distinct())
         except DatabaseError:
             return []
-        if not models:
+        if not rows:
             advice = "There is none. Set REPLICATE_API_TOKEN or PARLEY_COG_SERVERS, or start with bin/start."
             return [self._report("models", advice)]
-        return [self._report(f"{model.provider}: {model}", asyncio.run(check_model(model))) for model in models]
+        return [is_problem for row in rows for is_problem in self._check_provider(row)]
+
+    def _check_provider(self, row: Provider) -> list[bool]:
+        reports = []
+        if row.kind == Provider.Kind.REPLICATE:
+            account, problem = asyncio.run(read_account(row))
+            reports.append(self._report(f"{row}: account {account}".rstrip(), problem))
+            if problem:
+                return reports  # its models would all say the same
+            reports.append(self._report(f"{row}: webhooks", checks.check_webhooks(row)))
+        models = row.models.filter(enabled=True).select_related("provider")
+        return reports + [self._report(f"{row}: {model}", asyncio.run(check_model(model))) for model in models]
 
 
 def check_schema() -> str | None:
@@ -63,6 +74,18 @@ def check_schema() -> str | None:
         except SystemExit:
             problem = "Its tables are not up to date. Run `manage.py migrate`, or `bin/start`, which does."
     return problem
+
+
+async def read_account(row: Provider) -> tuple[str, str | None]:
+    """Return whose token it is, and what is wrong."""
+    provider = providers.connect_to_replicate(row)
+    try:
+        account = await provider.catalogue.account()
+    except ProviderError as error:
+        return "", str(error)
+    finally:
+        await provider.close()
+    return account.username, None
 
 
 async def check_model(model: Model) -> str | None:

@@ -23,8 +23,8 @@ from predictions.events import TERMINAL, Event, Snapshot, from_snapshot
 from predictions.models import File, Model, Prediction
 from predictions.outputs import FILE_KINDS
 from predictions.providers.base import Description, Sent
-from predictions.providers.errors import AnswerLost, PredictionGone, StreamInterrupted
-from predictions.providers.http import AddressRefused, Answer, Download, HostClient
+from predictions.providers.errors import AddressRefused, AnswerLost, PredictionGone, StreamInterrupted
+from predictions.providers.http import Answer, Download, HostClient
 from predictions.providers.replicate.catalogue import ReplicateCatalogue, reference_of
 from predictions.providers.replicate.reading import is_id, kind_of, snapshot_of
 from predictions.providers.replicate.stream import EventReader

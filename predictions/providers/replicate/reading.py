@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from predictions.events import Snapshot, clean
+from predictions.events import FAILED, SUCCEEDED, Snapshot, clean
 from predictions.models import Prediction
 from predictions.outputs import read_output
 from predictions.providers.base import metrics_of
 from predictions.providers.errors import AnswerLost
-from predictions.providers.replicate.words import model_error
+from predictions.providers.replicate.words import REMOVED, model_error
 from predictions.schema import OutputKind
 
 ID_LENGTH = 200  # characters; 26 in all recordings
@@ -20,15 +20,19 @@ def snapshot_of(prediction: Prediction, data: Any, *, is_file: Callable[[str], b
     if not isinstance(data, dict) or not is_id(data.get("id")):
         raise AnswerLost("Replicate answered with something other than a prediction.")
     urls = data["urls"] if isinstance(data.get("urls"), dict) else {}
-    status = str(data.get("status"))
-    output = None if data.get("data_removed") else data.get("output")
+    status, error = str(data.get("status")), data.get("error")
+    output = data.get("output")
+    if data.get("data_removed"):
+        output = None
+        if status == SUCCEEDED:
+            status, error = FAILED, REMOVED
     text, files = read_output(output, kind_of(prediction), separator=_separator(prediction), is_file=is_file)
     return Snapshot(
         provider_id=data["id"],
         status=status,
         output=text,
         files=files,
-        error=model_error(data.get("error"), status),
+        error=model_error(error, status),
         logs=clean(str(data.get("logs") or "")),
         metrics=metrics_of(data.get("metrics")),
         model=clean(str(data.get("model") or ""))[:NAME_LENGTH],

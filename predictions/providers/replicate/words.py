@@ -28,6 +28,10 @@ NOT_PERMITTED = (
     "be asked by a version of its own. An admin can choose another one."
 )
 TOO_LARGE = "This is too large for Replicate: a file may have 100 MB."
+REMOVED = (
+    "The answer was ready, but it was not fetched in time: Replicate keeps answers for an hour. What had arrived is "
+    "kept here. Try again if you still want it."
+)
 SAID_NOTHING = "The model failed without giving a reason."
 
 # https://replicate.com/docs/topics/predictions/error-codes, and what people have met besides.

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Serve a bundled model as a real Cog server, without a container: `python models/serve.py smollm2 --port 5101`.
+"""Serve a model as a real Cog server, without a container: `python models/serve.py smollm2 --port 5101`.
+
+A model is one of the bundled ones, or any folder with a cog.yaml whose predictor is `predict.py:Runner`.
 
 The first line on standard output is `smollm2: http://127.0.0.1:5101`; the server is ready when `/health-check`
 there says `READY`, which takes one second. Its log goes to standard error. The server and its worker are processes
@@ -39,6 +41,14 @@ PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
 def models() -> list[str]:
     """Return the names of the bundled models."""
     return sorted(path.parent.name for path in MODELS.glob("*/cog.yaml"))
+
+
+def folder_of(model: str) -> Path:
+    """Return the folder of a bundled model, or of the one that lies at that path."""
+    folder = MODELS / model if model in models() else Path(model).resolve()
+    if not (folder / "cog.yaml").is_file():
+        raise argparse.ArgumentTypeError(f"there is no model {model!r}: name {', '.join(models())} or a model's folder")
+    return folder
 
 
 def usable_port(port: int = 0) -> int:
@@ -90,8 +100,8 @@ def end_with(parent: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Serve a bundled model as a real Cog server, without a container.")
-    parser.add_argument("model", choices=models())
+    parser = argparse.ArgumentParser(description="Serve a model as a real Cog server, without a container.")
+    parser.add_argument("model", type=folder_of, help=f"{', '.join(models())}, or a folder with a cog.yaml")
     parser.add_argument("--port", type=int, default=0, help="where to listen; a free one if it is 0 or not given")
     parser.add_argument("--parent", type=int, help="the process that started this one; they end together")
     options = parser.parse_args(arguments)
@@ -100,13 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         port = usable_port(options.port)
     except (OSError, OverflowError) as error:
-        sys.exit(f"{options.model} cannot be served on port {options.port}: {error}")
+        sys.exit(f"{options.model.name} cannot be served on port {options.port}: {error}")
     try:
         prepare_folders()
     except OSError as error:
-        sys.exit(f"{options.model} cannot be served: {error}")
-    print(f"{options.model}: http://{HOST}:{port}", flush=True)
-    sys.exit(_serve(MODELS / options.model, port))
+        sys.exit(f"{options.model.name} cannot be served: {error}")
+    print(f"{options.model.name}: http://{HOST}:{port}", flush=True)
+    sys.exit(_serve(options.model, port))
 
 
 def _serve(folder: Path, port: int) -> int:

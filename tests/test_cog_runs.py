@@ -5,13 +5,14 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
 
 from chat.models import User
-from predictions import catalogue, providers
+from predictions import catalogue, files, providers
 from predictions.bus import bus
 from predictions.database import query
 from predictions.follow import follow, stored_text
@@ -66,6 +67,18 @@ def smollm2(transactional_db: None, smollm2_server: CogServer, settings: Any) ->
 def summary(transactional_db: None, summary_server: CogServer, settings: Any) -> Model:
     summary_server.wait_until_free()
     return offer(summary_server, "summary", settings)
+
+
+@pytest.fixture(scope="module")
+def painter_server() -> Iterator[CogServer]:
+    with start_cog_server("tests/models/painter") as server:
+        yield server
+
+
+@pytest.fixture
+def painter(transactional_db: None, painter_server: CogServer, settings: Any) -> Model:
+    painter_server.wait_until_free()
+    return offer(painter_server, "painter", settings)
 
 
 def ask(model: Model, user: User | None = None, **fields: Any) -> Prediction:
@@ -160,6 +173,30 @@ def test_bad_input_is_told_in_words(summary: Model, worker: WorkerThread) -> Non
 
     assert prediction.status == "failed"
     assert prediction.error == "The model does not take this input: sentences: 99 is greater than the maximum of 10"
+
+
+def test_pictures_of_a_cog_server_are_kept(painter: Model, worker: WorkerThread) -> None:
+    prediction = ended(ask(painter, prompt="red", count=2))
+
+    kept = list(prediction.files.outputs())
+    assert (prediction.status, prediction.output) == ("succeeded", "")
+    assert [(file.media_type, file.error) for file in kept] == [("image/png", "")] * 2
+    assert all(file.size > 100 for file in kept)
+
+
+def test_a_picture_that_is_given_reaches_the_cog_server(painter: Model, no_look_at_versions: None) -> None:
+    picture = b"\x89PNG\r\n\x1a\n a picture of alice"
+    prediction = Prediction.objects.create(model=painter, version=painter.versions.get(), input={})
+    given = files.give(prediction, 0, "alice.png", BytesIO(picture))
+    Prediction.objects.filter(pk=prediction.pk).update(input={"prompt": "blue", "image": given.reference})
+    thread = WorkerThread()
+    thread.start()
+    ended(prediction)
+    thread.stop()
+
+    first, _ = prediction.files.outputs()
+    with first.content.open() as content:
+        assert content.read() == picture
 
 
 def test_another_worker_attaches_to_the_same_prediction(

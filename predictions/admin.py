@@ -4,13 +4,24 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 
 from predictions.models import Model, Pin, Prediction, Provider, Version
 
 
 @admin.register(Provider)
 class ProviderAdmin(admin.ModelAdmin):
-    list_display = ("name", "kind", "base_url", "concurrency", "enabled")
+    list_display = ("name", "kind", "base_url", "concurrency", "enabled", "state")
+    list_select_related = ("condition",)
+
+    @admin.display(description="how it is")
+    def state(self, provider: Provider) -> str:
+        """Its trouble, and since when; it ends by itself with the first question that the host takes."""
+        condition = getattr(provider, "condition", None)
+        if condition is None or not condition.trouble:
+            return "well"
+        since = timezone.localtime(condition.trouble_since)
+        return f"{condition.trouble} (since {since:%d %b, %H:%M})"
 
 
 @admin.register(Model)

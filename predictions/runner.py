@@ -252,9 +252,11 @@ class Runner:
             except PredictionGone:
                 if self._provider.chooses_our_ids or loop.time() - began > NEW_PATIENCE:
                     raise
-            except (NotTaken, AnswerLost):
+            except (NotTaken, AnswerLost) as error:
                 if loop.time() - reached > self._row.patience.total_seconds():
                     raise
+                if isinstance(error, RateLimited):
+                    await asyncio.sleep(error.retry_after)
             if self.prediction.is_terminal:
                 return
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all poll at once

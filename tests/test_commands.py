@@ -18,8 +18,8 @@ from django.test import Client
 from django.utils import timezone
 
 from predictions import catalogue, checks, pins, providers
-from predictions.models import Model, Prediction, Provider, Version, Worker
-from tests.conftest import WorkerThread
+from predictions.models import Model, Prediction, Provider, Version, WebhookDelivery, Worker
+from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import FakeReplicate, Script, recorded_errors
 from tests.waiting import wait_until
 
@@ -97,6 +97,22 @@ def test_doctor_says_what_to_do(model: Model, fake: FakeReplicate, settings: Any
     assert "runpredictions" in out.getvalue()
     assert "REPLICATE_API_TOKEN" in out.getvalue()
     assert "wrong" not in out.getvalue()
+
+
+def test_doctor_says_whose_account_it_is(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    assert f"✓ Replicate: account {fake.account.username}" in run("doctor")
+
+
+def test_doctor_notices_webhooks_that_never_arrive(model: Model, worker: WorkerThread, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://chat.example.org"
+    predictions = [ended(Prediction.objects.create(model=model, input={"prompt": "Hi"})) for _ in range(3)]
+    out = StringIO()
+
+    with pytest.raises(CommandError):
+        call_command("doctor", stdout=out)
+    assert "None of today’s 3 webhooks arrived" in out.getvalue()
+    WebhookDelivery.objects.create(delivery_id="msg_1", prediction=predictions[0])
+    assert "✓ Replicate: webhooks" in run("doctor")
 
 
 def test_doctor_without_models_says_where_they_come_from(transactional_db: None) -> None:
@@ -240,6 +256,15 @@ def test_every_setting_is_documented() -> None:
     told = set(re.findall(r"^\| `([A-Z_]+)` \|", (root / "docs/settings.md").read_text(), re.MULTILINE))
 
     assert read == told
+
+
+def test_the_tests_that_the_page_on_replicate_names_exist() -> None:
+    root = project_settings.BASE_DIR
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (root / "docs/replicate.md").read_text())
+
+    assert len(named) > 10
+    for file, name in named:
+        assert f"def {name}(" in (root / file).read_text(), f"{file}::{name}"
 
 
 def test_the_migrations_are_those_of_the_models() -> None:

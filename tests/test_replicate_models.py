@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from predictions import catalogue, pins, providers
-from predictions.models import Model, Pin, Prediction, Provider
+from predictions.models import Condition, Model, Pin, Prediction, Provider
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import (
     DEPLOYMENT,
@@ -312,3 +313,45 @@ def test_a_model_added_while_the_worker_runs_is_described_soon(
     wait_until(lambda: model.versions.get(pk=version.pk).is_described)
     thread.stop()
     assert row(ask(model)).version is not None
+
+
+# ---------------------------------------------------------------- the admin
+
+
+@pytest.mark.parametrize(
+    ("pasted", "kept"),
+    [
+        (f"https://replicate.com/{VERSIONED_MODEL}/api", VERSIONED_MODEL),
+        (f"replicate.com/deployments/{DEPLOYMENT}", f"deployments/{DEPLOYMENT}"),
+        ("AB" * 32, "ab" * 32),
+    ],
+)
+def test_an_admin_pastes_what_is_at_hand(pasted: str, kept: str, replicate: Provider, admin_client: Client) -> None:
+    answer = admin_client.post("/admin/predictions/model/add/", form(replicate, pasted))
+
+    assert answer.status_code == 302
+    assert Model.objects.get().ref == kept
+
+
+@pytest.mark.parametrize("pasted", ["llama", "meta/llama:latest", f"acme/parrot:{'a' * 64}", "https://example.org/a/b"])
+def test_what_an_admin_pasted_wrongly_is_told_at_the_field(
+    pasted: str, replicate: Provider, admin_client: Client
+) -> None:
+    answer = admin_client.post("/admin/predictions/model/add/", form(replicate, pasted))
+
+    assert answer.status_code == 200
+    assert answer.context["adminform"].form.errors["ref"]
+    assert not Model.objects.exists()
+
+
+def form(replicate: Provider, ref: str) -> dict[str, Any]:
+    fields = {"provider": replicate.pk, "ref": ref, "slug": "new", "name": "New", "order": 100, "enabled": "on"}
+    return {**fields, "default_input": "{}"}
+
+
+def test_the_admin_sees_how_a_host_is(replicate: Provider, admin_client: Client) -> None:
+    assert "well" in admin_client.get("/admin/predictions/provider/").content.decode()
+
+    Condition.note_trouble(replicate, "The Replicate account has no credit left.")
+    page = admin_client.get("/admin/predictions/provider/").content.decode()
+    assert "no credit left. (since " in page

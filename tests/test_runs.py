@@ -14,7 +14,7 @@ from predictions.bus import bus
 from predictions.follow import Frame, follow, stored_text
 from predictions.models import Model, Prediction
 from predictions.models.catalogue import PATIENCE
-from predictions.providers import replicate as replicate_module
+from predictions.providers.replicate import provider as replicate_module
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import (
     BAD_GATEWAY,
@@ -200,6 +200,23 @@ def test_a_stream_that_brings_nothing_new_is_left_for_the_poll(
     assert len(opens(fake)) <= 1
 
 
+def test_a_model_that_boots_for_long_is_waited_for(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host ends the silent stream again and again meanwhile, with its comment `:408: 408 Request Timeout`."""
+    monkeypatch.setattr(replicate_module, "SILENCE", 0.05)
+    fake.stream_idle_limit = 0.1
+    boot = Gate()
+    fake.script(Script(boot=boot))
+    prediction = ask(model)
+    wait_until(lambda: len(fake.ledger.to("stream")) > 3)
+    assert row(prediction).phase == "starting"
+    boot.open()
+
+    assert (ended(prediction).output, prediction.edition) == (HELLO, 0)
+    assert fake.ledger.created[0].gets < 3 * len(fake.ledger.to("stream"))
+
+
 def test_a_very_quick_answer_that_get_does_not_know_yet(
     model: Model, fake: FakeReplicate, worker: WorkerThread
 ) -> None:
@@ -300,6 +317,14 @@ def test_a_refusal_is_told_in_words(status: int, model: Model, fake: FakeReplica
     assert prediction.status == "failed"
     assert prediction.error.startswith(("Replicate ", "The Replicate account"))
     assert len(fake.ledger.to("create")) == 1
+
+
+def test_a_refused_input_names_the_parameter(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
+    prediction = Prediction.objects.create(
+        model=model, version=model.versions.first(), input={"prompt": "Hi", "max_tokens": 1_000_000}
+    )
+
+    assert "max_tokens: Must be less than or equal to 4096." in ended(prediction).error
 
 
 def test_a_rate_limit_is_waited_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:

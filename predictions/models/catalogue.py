@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, TextChoices
 
-from predictions import schema
+from predictions import references, schema
 
 PATIENCE = {"cog": timedelta(seconds=30), "replicate": timedelta(minutes=30)}  # with a host that cannot be reached
 
@@ -83,6 +83,18 @@ class Model(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Write the reference as it is kept, whatever was pasted."""
+        if self.provider_id is None or self.provider.kind != Provider.Kind.REPLICATE:
+            return
+        try:
+            reference = references.parse(self.ref)
+        except references.ReferenceNotUnderstood as error:
+            raise ValidationError({"ref": str(error)}) from error
+        if reference.path and reference.version:
+            raise ValidationError({"ref": f"Write {reference.path} here, and then pin the version."})
+        self.ref = str(reference)
 
 
 class Version(models.Model):

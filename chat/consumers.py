@@ -104,7 +104,7 @@ class TabConsumer(AsyncWebsocketConsumer):
         if not await query(allowed.exists):
             await self.send(news.refused("There is no such answer."))
             return
-        told_state, has = "", (edition, after)
+        told_state, has, told_files = "", (edition, after), 0
         async for frame in follow(prediction, edition=edition, after=after):
             if frame.is_last:
                 await self.send(await query(news.ended, prediction))
@@ -112,6 +112,9 @@ class TabConsumer(AsyncWebsocketConsumer):
             if (state := news.state(frame)) != told_state:
                 await self.send(state)
                 told_state = state
+            if frame.files > told_files:
+                await self.send(await query(news.files, prediction))
+                told_files = frame.files
             if (frame.edition, frame.end) != has:
                 await self.send(news.output(frame))
                 has = (frame.edition, frame.end)

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import uuid
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 from django.contrib.auth.models import AbstractUser
@@ -16,7 +17,7 @@ from chat.prompts import Turn, build_input
 from predictions import pins
 from predictions.bus import bus
 from predictions.follow import Frame, read_frame
-from predictions.models import Model, Prediction
+from predictions.models import File, Model, Prediction
 
 TITLE_LENGTH = 60  # characters of the first question that become the title
 
@@ -149,9 +150,13 @@ class Conversation(models.Model):
         while leaf is not None:
             path.append(messages[leaf])
             leaf = messages[leaf].parent_id
+        path.reverse()
         for message in path:
             message.conversation = self
-        return path[::-1]
+        for message, following in pairwise(path):
+            message.following = following
+        models.prefetch_related_objects(path, "prediction__files")
+        return path
 
     def _answer(self, path: list["Message"], model: Model) -> "Message":
         version = pins.version_for(model)
@@ -243,6 +248,21 @@ class Message(models.Model):
         assert self.prediction_id is not None  # noqa: S101 - only answers have one
         return read_frame(self.prediction_id, edition=0, after=0)
 
+    @cached_property
+    def following(self) -> "Message | None":
+        """The message after this one, on the branch that is shown."""
+        return self.children.select_related("prediction").last()
+
+    @property
+    def files(self) -> list[File]:
+        """The files that this answer's model has made."""
+        return _files_of(self, File.Role.OUTPUT)
+
+    @property
+    def input_files(self) -> list[File]:
+        """The files that were given with this question, which its answer's prediction has."""
+        return _files_of(self.following, File.Role.INPUT)
+
     @property
     def text_so_far(self) -> str:
         if self.prediction is None:
@@ -253,3 +273,9 @@ class Message(models.Model):
     def shown_html(self) -> SafeString:
         """The answer as safe HTML, so far or whole."""
         return mark_safe(self.html or render(self.text_so_far))  # noqa: S308 - both come from the sanitizer
+
+
+def _files_of(answer: Message | None, role: File.Role) -> list[File]:
+    if answer is None or answer.prediction is None:
+        return []
+    return [file for file in answer.prediction.files.all() if file.role == role]

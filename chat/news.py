@@ -69,15 +69,27 @@ def state(frame: Frame) -> str:
             "phase": frame.phase,
             "since": frame.since,
             "ahead": frame.ahead,
+            "progress": frame.progress,
+            "note": frame.note,
+        }
+    )
+
+
+def files(prediction_id: uuid.UUID) -> str:
+    """Tell the files that a prediction has made so far."""
+    message = _answer_of(prediction_id)
+    return json.dumps(
+        {
+            "type": "files",
+            "prediction": str(prediction_id),
+            "html": render_to_string("chat/_files.html", {"files": message.files}),
         }
     )
 
 
 def ended(prediction_id: uuid.UUID) -> str:
     """Tell the end of a prediction: its whole message as the page shows it."""
-    message = Message.objects.select_related("prediction__model__provider", "conversation").get(
-        prediction=prediction_id
-    )
+    message = _answer_of(prediction_id)
     assert message.prediction is not None  # noqa: S101 - it was looked up by it
     return json.dumps(
         {
@@ -95,3 +107,8 @@ def refused(reason: str) -> str:
 
 def message_html(message: Message) -> str:
     return render_to_string("chat/_message.html", {"message": message})
+
+
+def _answer_of(prediction_id: uuid.UUID) -> Message:
+    answers = Message.objects.select_related("prediction__model__provider", "conversation")
+    return answers.get(prediction=prediction_id)

@@ -27,6 +27,10 @@ BRANDS = {  # of an ISO base media file
     b"qt  ": "video/quicktime",
 }
 MP4_BRANDS = (b"iso", b"mp4", b"avc1", b"M4V ", b"dash")
+MP4, WEBM = "video/mp4", "video/webm"
+
+# What a browser may be shown as what it is.
+SHOWN = frozenset({MP4, WEBM, *dict(SIGNATURES).values(), *RIFF.values(), *BRANDS.values()})
 
 
 def media_type_of(head: bytes) -> str:
@@ -38,7 +42,7 @@ def media_type_of(head: bytes) -> str:
         return RIFF.get(head[8:12], UNKNOWN)
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        return BRANDS.get(brand, "video/mp4" if brand.startswith(MP4_BRANDS) else UNKNOWN)
+        return BRANDS.get(brand, MP4 if brand.startswith(MP4_BRANDS) else UNKNOWN)
     if head.startswith(b"\x1a\x45\xdf\xa3") and b"webm" in head:
-        return "video/webm"
+        return WEBM
     return UNKNOWN

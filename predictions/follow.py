@@ -5,24 +5,31 @@ that fit are passed on as they are; at any gap, and once a second, the log in th
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
+
+from django.utils import timezone
 
 from predictions.bus import Message, bus
 from predictions.database import query
 from predictions.events import TERMINAL
-from predictions.models import OutputChunk, Prediction
+from predictions.models import Condition, OutputChunk, Prediction, Provider
 
 LOOK_AGAIN = 1.0  # seconds without a hint after which the log is read all the same
 READ_ATTEMPTS = 3  # a text may be folded or replaced between two queries, hardly ever twice
 
-ROW = ("status", "edition", "output", "output_end", "error", "asked_at", "started_at", "completed_at", "created_at")
+ROW = (
+    *("status", "edition", "output", "output_end", "error", "progress", "file_count"),
+    *("asked_at", "lost_at", "started_at", "completed_at", "created_at"),
+)
+# The place in the queue and the reason to wait are no part of a hint.
+TOLD_BY_THE_ROW = TERMINAL | {"queued"}
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What has become of a prediction: its phase, and the text from `offset` to `end` (code points).
+    """What has become of a prediction: its phase, its files, and the text from `offset` to `end` (code points).
 
     The reader's text is to be replaced when `edition` differs from the one it has.
     """
@@ -34,7 +41,10 @@ class Frame:
     text: str
     phase: str
     since: str  # when the phase began, ISO 8601
+    files: int  # how many there are
+    progress: int | None  # percent
     ahead: int = 0
+    note: str = ""  # for people: why it is queued, unless all is well
 
     @property
     def is_last(self) -> bool:
@@ -105,6 +115,7 @@ def _join(chunks: list[tuple[int, str]], after: int) -> str | None:
 
 def _frame(row: Prediction, offset: int, text: str) -> Frame:
     phase = row.phase
+    is_queued = phase == "queued"
     return Frame(
         prediction=row.pk,
         edition=row.edition,
@@ -113,15 +124,25 @@ def _frame(row: Prediction, offset: int, text: str) -> Frame:
         text=text,
         phase=phase,
         since=row.phase_since.isoformat(),
-        ahead=row.count_ahead() if phase == "queued" else 0,
+        files=row.file_count,
+        progress=row.progress,
+        ahead=row.count_ahead() if is_queued else 0,
+        note=_why_queued(row.model.provider) if is_queued else "",
     )
+
+
+def _why_queued(provider: Provider) -> str:
+    condition = Condition.objects.select_related("provider").filter(provider=provider).first()
+    return condition.reason_to_wait(timezone.now()) if condition else ""
 
 
 def _continue(frame: Frame, hints: list[tuple[str, Message]]) -> list[Frame]:
     """Turn hints into frames that continue `frame`; none if there is a gap, an end or anything unusual."""
     frames: list[Frame] = []
     for _, hint in hints:
-        if hint.get("edition") != frame.edition or hint.get("offset") != frame.end or hint.get("phase") in TERMINAL:
+        if hint.get("edition") != frame.edition or hint.get("offset") != frame.end:
+            return []
+        if hint.get("phase") in TOLD_BY_THE_ROW:
             return []
         frame = Frame(prediction=frame.prediction, **hint)
         frames.append(frame)
@@ -129,5 +150,4 @@ def _continue(frame: Frame, hints: list[tuple[str, Message]]) -> list[Frame]:
 
 
 def _tells_nothing_new(before: Frame, now: Frame) -> bool:
-    same_text = before.edition == now.edition and before.end == now.end
-    return same_text and (before.phase, before.ahead) == (now.phase, now.ahead)
+    return replace(now, offset=before.offset, text=before.text) == before

@@ -47,6 +47,8 @@ class Change:
     state: dict[str, Any]  # the changed fields, or empty
     phase: str
     since: str
+    files: int
+    progress: int | None
     is_last: bool
     releases: bool  # the worker lets go of it
 
@@ -60,6 +62,8 @@ class Change:
             "text": self.text,
             "phase": self.phase,
             "since": self.since,
+            "files": self.files,
+            "progress": self.progress,
         }
 
 
@@ -227,6 +231,8 @@ class Journal:
             state={name: getattr(prediction, name) for name in Prediction.STATE} if prediction.state_changed else {},
             phase=prediction.phase,
             since=prediction.phase_since.isoformat(),
+            files=prediction.file_count,
+            progress=prediction.progress,
             is_last=prediction.is_terminal,
             releases=prediction.pk in self._released,
         )

@@ -150,7 +150,8 @@ class Runner:
             await self._note(Condition.note_trouble, str(error))
         else:
             await self._note(Condition.note_success)
-            if prediction.attempts > 1 and prediction.transcript.end:
+            if prediction.attempts > 1:
+                await insist(prediction.files.outputs().delete)
                 self._apply(Restarted())
             await self._take_in_created(snapshot)
 

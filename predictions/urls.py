@@ -1,10 +1,11 @@
-"""Signs of life, and the door for webhooks."""
+"""Files, signs of life, and the door for webhooks."""
 
 from django.urls import path
 
-from predictions import views
+from predictions import file_views, views
 
 urlpatterns = [
+    path("files/<uuid:file>", file_views.file_detail, name="file_detail"),
     path("health/live", views.live, name="health_live"),
     path("health/ready", views.ready, name="health_ready"),
     path("webhooks/<uuid:prediction>/<str:token>", views.webhook, name="webhook"),

@@ -2,7 +2,11 @@
 
 import re
 import shutil
+import struct
+import wave
+import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from tests.cog import start_cog_server
-from tests.fake_replicate import FakeReplicate, Gate, Script, recorded_errors
+from tests.fake_replicate import IMAGE_SCHEMA, FakeReplicate, Gate, Logs, Output, Script, recorded_errors
 from tests.site import Site
 
 CHROMIUM = shutil.which("chromium")
@@ -36,6 +40,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def host() -> Iterator[FakeReplicate]:
     with FakeReplicate() as fake:
+        fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
         yield fake
 
 
@@ -44,7 +49,7 @@ def site(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Itera
     environment = {
         "REPLICATE_API_TOKEN": host.token,
         "PARLEY_REPLICATE_URL": host.url,
-        "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
+        "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct,acme/painter",
     }
     with Site(tmp_path_factory.mktemp("site"), environment) as site:
         yield site
@@ -199,6 +204,111 @@ def test_waiting_is_explained(open_page: Open, host: FakeReplicate) -> None:
     expect(answer_of(page)).to_contain_text(re.compile(r"Starting · \d+ s"))
     boot.open()
     expect(answer_of(page)).to_contain_text("Awake.")
+
+
+# ---------------------------------------------------------------- files
+
+
+def make_png(red: int, green: int, blue: int, *, width: int = 640, height: int = 480) -> bytes:
+    """An image of one colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes((red, green, blue)) * width) * height
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def ask_painter(page: Page, text: str) -> None:
+    page.get_by_label("Model").select_option(label="painter")
+    send(page, text)
+
+
+def loaded_images(page: Page) -> Any:
+    """The widths of the answer's images; 0 for one that a browser could not show."""
+    return (
+        answer_of(page)
+        .locator("img")
+        .evaluate_all(
+            "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth, () => 0)))"
+        )
+    )
+
+
+def test_images_are_shown_as_they_come_and_stay(open_page: Open, host: FakeReplicate) -> None:
+    half, whole = Gate(), Gate()
+    first = host.output_file(make_png(200, 60, 40), name="first.png")
+    second = host.output_file(make_png(40, 90, 200), name="second.png")
+    bar = " 38%|███▊      | 19/50 [00:01<00:01, 15.97it/s]\n"
+    host.script(Script(steps=[Logs(bar), half, Output(first), whole, Output(second)], stream=False))
+    page = open_page()
+    ask_painter(page, "Two pictures")
+    expect(answer_of(page)).to_contain_text(re.compile(r"Running, 38 % · \d+ s"))
+    assert answer_of(page).get_by_role("progressbar").evaluate("bar => bar.value") == 38
+
+    half.open()
+    expect(answer_of(page).get_by_role("img", name="first.png")).to_be_visible()
+    answer_of(page).locator(".file").evaluate("file => { file.seen = true; }")
+    whole.open()
+    expect(page.locator("streaming-answer")).to_have_count(0)
+
+    expect(answer_of(page).get_by_role("img")).to_have_count(2)
+    assert loaded_images(page) == [640, 640]
+    assert answer_of(page).locator(".file").first.evaluate("file => file.seen"), "it was put in anew, and blinked"
+    assert Axe().run(page).response["violations"] == []
+    with page.expect_download() as download:
+        answer_of(page).get_by_role("link", name="Download second.png").click()
+    assert Path(download.value.path()).read_bytes() == make_png(40, 90, 200)
+    assert download.value.suggested_filename == "second.png"
+
+    page.reload()
+    assert loaded_images(page) == [640, 640]
+    answer_of(page).get_by_role("link", name="first.png", exact=True).click()
+    expect(page.locator("img")).to_be_visible()
+    assert page.locator("img").evaluate("image => image.naturalWidth") == 640
+
+
+def test_sounds_can_be_played(open_page: Open, host: FakeReplicate) -> None:
+    sound = BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(b"\0\0" * 16_000)
+    host.script(Script(output=[host.output_file(sound.getvalue(), name="speech.wav")], stream=False))
+    page = open_page()
+    ask_painter(page, "A sound")
+
+    player = answer_of(page).locator("audio")
+    expect(player).to_be_visible()
+    page.wait_for_function("document.querySelector('audio').readyState > 0")
+    assert player.evaluate("player => player.duration") == 2
+
+
+def test_images_are_shown_without_scripts(open_page: Open, host: FakeReplicate) -> None:
+    host.script(Script(output=[host.output_file(make_png(200, 60, 40))], stream=False))
+    page = open_page(java_script_enabled=False)
+    ask_painter(page, "A picture")
+
+    image = answer_of(page).get_by_role("img", name="out-0.png")
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 640
+
+
+def test_a_page_that_calls_itself_an_image_is_only_saved(open_page: Open, host: FakeReplicate) -> None:
+    html = b"<!DOCTYPE html><script>document.title = 'taken over'</script>"
+    host.script(Script(output=[host.output_file(html, name="x.png")], stream=False))
+    page = open_page()
+    ask_painter(page, "Be nasty")
+    link = answer_of(page).get_by_role("link", name="Download x.png")
+    expect(link).to_be_visible()
+    assert answer_of(page).locator("img").count() == 0
+
+    address = link.evaluate("link => link.href.split('?')[0]")
+    with page.expect_download() as download:
+        page.evaluate("address => location.assign(address)", address)
+
+    assert Path(download.value.path()).read_bytes() == html
+    expect(answer_of(page)).to_be_visible()  # still the same page
 
 
 def test_a_crash_in_mid_answer_costs_a_pause_and_nothing_else(open_page: Open, site: Site, host: FakeReplicate) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from django.utils import timezone
 
 from chat.models import User
 from predictions import catalogue, files, providers
 from predictions.bus import bus
 from predictions.database import query
 from predictions.follow import follow, stored_text
-from predictions.models import Model, Prediction, Provider
+from predictions.models import File, Model, Prediction, Provider
 from predictions.models.catalogue import PATIENCE
 from predictions.providers.cog import CogProvider
 from predictions.providers.errors import NotTaken, PredictionGone, ProviderRefused, StreamInterrupted
@@ -184,6 +185,28 @@ def test_pictures_of_a_cog_server_are_kept(painter: Model, worker: WorkerThread)
     assert all(file.size > 100 for file in kept)
 
 
+def test_pictures_of_a_server_that_was_asked_again_are_the_new_ones(painter: Model, no_look_at_versions: None) -> None:
+    """A worker had kept the first picture of a run that the server forgot."""
+    prediction = Prediction.objects.create(
+        model=painter,
+        version=painter.versions.get(),
+        input={"prompt": "green"},
+        asked_at=timezone.now(),
+        provider_id="forgotten-1",
+        attempts=1,
+        status="processing",
+        file_count=1,
+    )
+    files.store(File(prediction=prediction, role="output", position=0, name="old.png"), BytesIO(b"old"))
+    thread = WorkerThread()
+    thread.start()
+    ended(prediction)
+    thread.stop()
+
+    [picture] = prediction.files.outputs()
+    assert (prediction.status, picture.media_type) == ("succeeded", "image/png")
+
+
 def test_a_picture_that_is_given_reaches_the_cog_server(painter: Model, no_look_at_versions: None) -> None:
     picture = b"\x89PNG\r\n\x1a\n a picture of alice"
     prediction = Prediction.objects.create(model=painter, version=painter.versions.get(), input={})
@@ -194,6 +217,7 @@ def test_a_picture_that_is_given_reaches_the_cog_server(painter: Model, no_look_
     ended(prediction)
     thread.stop()
 
+    assert (prediction.status, prediction.error) == ("succeeded", "")
     first, _ = prediction.files.outputs()
     with first.content.open() as content:
         assert content.read() == picture

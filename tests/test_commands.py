@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from predictions import catalogue, checks, pins, providers
 from predictions.models import Model, Prediction, Provider, Version, WebhookDelivery, Worker
-from tests.conftest import WorkerThread, ended
-from tests.fake_replicate import FakeReplicate, Script, recorded_errors
+from tests.conftest import WorkerThread, ended, make_model
+from tests.fake_replicate import IMAGE_SCHEMA, FakeReplicate, Script, recorded_errors
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,6 +71,47 @@ def test_ask_tells_a_failure(model: Model, fake: FakeReplicate, no_look_at_versi
 
     with pytest.raises(CommandError, match="no credit"):
         run("ask", "Hi")
+
+
+@pytest.fixture
+def painter(model: Model, fake: FakeReplicate) -> Model:
+    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
+    painter = make_model(model.provider, "acme/painter")
+    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
+    return painter
+
+
+def test_ask_takes_other_inputs_and_files_and_saves_what_comes_out(
+    painter: Model, fake: FakeReplicate, no_look_at_versions: None, tmp_path: Path
+) -> None:
+    (tmp_path / "given.png").write_bytes(b"\x89PNG\r\n\x1a\n given")
+    fake.script(Script(output=[fake.output_file(b"\xff\xd8\xff made", name="made.jpg")], stream=False))
+    told = run(
+        *("ask", "A cat", "--model", "painter", "--input", "seed=7", "--input", "aspect_ratio=1:1"),
+        *("--file", f"image={tmp_path / 'given.png'}", "--save", str(tmp_path / "out")),
+    )
+
+    sent = fake.ledger.created[0].body["input"]
+    assert (sent["prompt"], sent["seed"], sent["aspect_ratio"]) == ("A cat", 7, "1:1")
+    assert sent["image"].startswith("data:image/png;base64,")
+    assert (tmp_path / "out/made.jpg").read_bytes() == b"\xff\xd8\xff made"
+    assert "made.jpg" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--input", "colour=red"), "takes no 'colour'. It takes prompt, aspect_ratio"),
+        (("--input", "seed"), "Write NAME=VALUE"),
+        (("--file", "image=/no/such/file.png"), "No such file"),
+    ],
+)
+def test_ask_says_what_it_cannot_take(
+    arguments: tuple[str, str], words: str, painter: Model, fake: FakeReplicate, no_look_at_versions: None
+) -> None:
+    with pytest.raises(CommandError, match=words):
+        run("ask", "A cat", "--model", "painter", *arguments)
+    assert not Prediction.objects.exists()
 
 
 # ---------------------------------------------------------------- doctor

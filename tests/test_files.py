@@ -360,6 +360,14 @@ def test_stored_names_are_ours(painter: Model) -> None:
     assert "\x00" not in file.name
 
 
+def test_content_goes_with_its_row(painter: Model) -> None:
+    prediction = Prediction.objects.create(model=painter, input={})
+    file = files.give(prediction, 0, "cat.png", io.BytesIO(PNG))
+    prediction.delete()
+
+    assert not default_storage.exists(file.content.name)
+
+
 def run(prediction: Prediction) -> None:
     """Have a worker answer it; the question was complete before any worker looked."""
     thread = WorkerThread()

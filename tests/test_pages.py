@@ -1,5 +1,6 @@
 """The pages over HTTP: writing, reading, refusing."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +9,14 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import get_resolver, reverse
+from django.utils import timezone
 
 from chat.models import Conversation, Message, SetupToken, User, make_title
-from predictions.models import Model, OutputChunk, Prediction
+from predictions.models import Condition, File, Model, OutputChunk, Prediction
 
 pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
 
 
 @pytest.fixture
@@ -29,6 +33,10 @@ def fields(model: Model, text: str = "Hi", **more: Any) -> dict[str, Any]:
 def begin(page: Client, model: Model, text: str = "Hi") -> Conversation:
     page.post(reverse("chat:conversation_create"), fields(model, text))
     return Conversation.objects.latest("created_at")
+
+
+def read(page: Client, conversation: Conversation) -> str:
+    return page.get(reverse("chat:conversation_detail", args=[conversation.pk])).content.decode()
 
 
 def finish(conversation: Conversation, output: str = "Hello!", status: str = "succeeded") -> Message:
@@ -187,6 +195,126 @@ def test_a_failed_answer_says_why(page: Client, model: Model) -> None:
     assert reverse("chat:message_retry", args=[answer.pk]) in html
 
 
+def test_an_answer_that_ended_before_it_began_says_that_nothing_was_charged(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    finish(conversation, "", "aborted")
+
+    assert "It ended before it began; nothing was charged." in read(page, conversation)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, "Queued"),
+        ({"asked_at": NOW}, "Starting"),
+        ({"asked_at": NOW, "lost_at": NOW}, "Checking what became of the question"),
+        ({"status": "processing"}, "Running"),
+        ({"status": "processing", "progress": 38}, "Running, 38 %"),
+        ({"status": "processing", "progress": 0}, "Running, 0 %"),
+    ],
+)
+def test_the_page_says_what_is_waited_for(state: dict[str, Any], words: str, page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    Prediction.objects.update(**state)
+
+    html = read(page, conversation)
+
+    assert f'<span class="waiting__words">{words}</span>' in html
+    assert ('value="38"' in html) == (state.get("progress") == 38)
+
+
+@pytest.mark.parametrize("state", [{"asked_at": NOW}, {"asked_at": NOW, "lost_at": NOW}, {"status": "processing"}])
+def test_an_answer_that_waits_for_no_turn_is_read_in_three_queries(
+    state: dict[str, Any], page: Client, model: Model, django_assert_num_queries: Any
+) -> None:
+    answer = begin(page, model).branch()[-1]
+    Prediction.objects.update(**state)
+
+    with django_assert_num_queries(3):
+        assert answer.frame.phase != "queued"
+
+
+def test_the_page_says_why_a_question_waits(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    Condition.note_trouble(model.provider, "The host <is> down.", pause=60)
+
+    assert '<span class="waiting__note">The host &lt;is&gt; down. Next try in about ' in read(page, conversation)
+
+
+# ---------------------------------------------------------------- files
+
+
+def add_file(message: Message, name: str = "out-0.png", role: str = "output", **fields: Any) -> File:
+    assert message.prediction is not None
+    position = message.prediction.files.filter(role=role).count()
+    sent = {"media_type": "image/png", "content": "files/aa/aa", "size": 2_048, **fields}
+    return File.objects.create(prediction=message.prediction, role=role, position=position, name=name, **sent)
+
+
+def test_an_answer_shows_its_files_in_order_each_with_a_download(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    answer = finish(conversation, "")
+    files = [
+        add_file(answer, "one.png"),
+        add_file(answer, "two.wav", media_type="audio/wav"),
+        add_file(answer, "three.mp4", media_type="video/mp4"),
+        add_file(answer, "four.zip", media_type="application/octet-stream"),
+    ]
+
+    html = read(page, conversation)
+
+    places = [reverse("file_detail", args=[file.pk]) for file in files]
+    for tag, place in zip(("img", "audio", "video"), places, strict=False):
+        assert re.search(rf'<{tag} [^>]*src="{place}"', html), tag
+    assert [html.index(place) for place in places] == sorted(html.index(place) for place in places)
+    for file, place in zip(files, places, strict=True):
+        assert f'href="{place}?download=1" download="{file.name}"' in html
+    assert "2.0\xa0KB" in html
+    assert "without a word" not in html
+    assert "<copy-answer>" not in html
+
+
+def test_a_file_that_was_lost_says_why(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    lost = add_file(finish(conversation, ""), content="", error="The file expired <early>.")
+
+    html = read(page, conversation)
+
+    assert "The file expired &lt;early&gt;." in html
+    assert reverse("file_detail", args=[lost.pk]) not in html
+    assert "without a word" not in html
+
+
+def test_the_name_of_a_file_is_never_markup(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    add_file(finish(conversation, "Here."), '"><script>alert(1)</script>')
+
+    html = read(page, conversation)
+
+    assert "<script>alert" not in html
+    assert "&quot;&gt;&lt;script&gt;alert(1)" in html
+
+
+def test_files_of_a_running_answer_are_shown(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    add_file(conversation.branch()[-1], "first.png")
+
+    html = read(page, conversation)
+
+    assert "first.png" in html.partition("<streaming-answer")[2].partition("</streaming-answer>")[0]
+
+
+def test_what_was_given_with_a_question_is_shown_with_it(page: Client, model: Model) -> None:
+    conversation = begin(page, model)
+    given = add_file(finish(conversation), "cat.png", role="input")
+
+    html = read(page, conversation)
+
+    place = reverse("file_detail", args=[given.pk])
+    question, _, answer = html.partition("message--assistant")
+    assert (place in question, place in answer) == (True, False)
+
+
 def test_reading_changes_nothing(page: Client, model: Model, django_assert_max_num_queries: Any) -> None:
     conversation = begin(page, model)
     finish(conversation)
@@ -210,7 +338,9 @@ def test_the_number_of_queries_does_not_grow_with_the_conversation(page: Client,
     conversation = begin(page, model)
     counts = []
     for text in ("two", "three", "four"):
-        finish(conversation)
+        answer = finish(conversation)
+        add_file(answer, "given.png", role="input")
+        add_file(answer, "made.png")
         with CaptureQueriesContext(
             connection,
         ) as queries:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "commands", "journal", "pages", "races", "runs", "socket")
+AGAIN = ("claims", "commands", "files", "journal", "pages", "races", "replicate_models", "runs", "socket", "webhooks")
 
 
 @pytest.mark.timeout(300)

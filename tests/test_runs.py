@@ -360,6 +360,16 @@ def test_a_create_whose_answer_was_lost_is_found_and_adopted(
     assert prediction.provider_id == created.id
 
 
+def test_two_lost_creates_of_the_same_input_are_not_mixed_up(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(*[Script(on_create=Cut(None, "reset"))] * 2)
+    first, second = ask(model), ask(model)
+
+    assert {ended(first).provider_id, ended(second).provider_id} == {created.id for created in fake.ledger.created}
+    assert len(fake.ledger.created) == 2
+
+
 def test_a_create_that_surely_failed_is_asked_once_more(
     model: Model, fake: FakeReplicate, worker: WorkerThread
 ) -> None:

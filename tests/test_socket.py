@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,13 +19,14 @@ from django.utils import timezone
 from chat.models import Conversation, User
 from config.asgi import application
 from predictions.database import query
-from predictions.models import Model, Prediction
-from tests.conftest import WorkerThread
-from tests.fake_replicate import FakeReplicate, Gate, Script
+from predictions.models import Condition, File, Model, Prediction
+from tests.conftest import WorkerThread, make_model
+from tests.fake_replicate import IMAGE_SCHEMA, Answer, FakeReplicate, Gate, Logs, Output, Script
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ORIGIN = "http://localhost"
+PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 1_000
 
 
 def session_of(user: User) -> str:
@@ -84,6 +87,12 @@ async def a_tab(user: User | None) -> AsyncIterator[Tab]:
         yield Tab(communicator)
     finally:
         await communicator.disconnect()
+
+
+@pytest.fixture
+def hints_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody look into the database unless a hint leads there."""
+    monkeypatch.setattr("predictions.follow.LOOK_AGAIN", 60.0)
 
 
 def begin(user: User, model: Model, text: str = "Hi") -> Conversation:
@@ -219,6 +228,123 @@ async def test_waiting_is_told_with_the_place_in_the_queue(alice: User, charlie:
         assert (await tab.next("state"))["phase"] == "starting"
 
 
+async def test_the_reason_to_wait_is_told_while_there_is_one(alice: User, model: Model) -> None:
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    await query(Condition.note_trouble, model.provider, "Replicate has trouble (error 503).", pause=60)
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        state = await tab.next("state")
+        assert state["phase"] == "queued"
+        assert re.fullmatch(r"Replicate has trouble \(error 503\)\. Next try in about (60|5\d) s\.", state["note"])
+
+        await query(Condition.note_success, model.provider)
+        assert (await tab.next("state"))["note"] == ""
+
+        in_a_minute = timezone.now() + timedelta(seconds=60)
+        await query(Condition.objects.filter(provider=model.provider).update, not_before=in_a_minute)
+        note = (await tab.next("state"))["note"]
+        assert re.fullmatch(r"Replicate’s rate limit is reached\. Next try in about (60|5\d) s\.", note)
+
+        await query(Prediction.objects.filter(pk=prediction.pk).update, asked_at=timezone.now())
+        state = await tab.next("state")
+        while state["phase"] == "queued":
+            state = await tab.next("state")
+        assert (state["phase"], state["note"]) == ("starting", "")
+
+
+async def test_a_question_that_goes_back_to_the_queue_says_why(
+    alice: User, model: Model, fake: FakeReplicate, no_look_at_versions: None, hints_only: None
+) -> None:
+    fake.script(Script(on_create=Answer(429, {"detail": "Request was throttled.", "retry_after": 50})))
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    worker = WorkerThread()
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        state = await tab.next("state")
+        assert (state["phase"], state["note"]) == ("queued", "")
+        worker.start()
+        try:
+            while not state["note"]:
+                state = await tab.next("state")
+        finally:
+            await asyncio.to_thread(worker.stop)
+
+    assert state["phase"] == "queued"
+    assert re.fullmatch(r"Replicate’s rate limit is reached\. Next try in about (50|4\d) s\.", state["note"])
+
+
+async def test_a_lost_create_is_told_as_such(alice: User, model: Model) -> None:
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    now = timezone.now()
+    await query(Prediction.objects.filter(pk=prediction.pk).update, asked_at=now, lost_at=now)
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        state = await tab.next("state")
+
+    assert (state["phase"], state["since"]) == ("unknown", now.isoformat())
+
+
+# ---------------------------------------------------------------- files
+
+BAR = "{0:3}%|███       | {0}/100 [00:01<00:03, 15.97it/s]\n"
+
+
+@pytest.fixture
+def painter(model: Model, fake: FakeReplicate) -> Model:
+    """A model that makes images, and tells in its log how far it is."""
+    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
+    painter = make_model(model.provider, "acme/painter")
+    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
+    return painter
+
+
+async def test_progress_and_images_are_told_as_they_come(
+    alice: User, painter: Model, fake: FakeReplicate, worker: WorkerThread, hints_only: None
+) -> None:
+    half, whole = Gate(), Gate()
+    images = [fake.output_file(PNG, name="first.png"), fake.output_file(PNG, name="second.png")]
+    steps = [Logs(BAR.format(38)), half, Output(images[0]), Logs(BAR.format(61)), whole, Output(images[1])]
+    fake.script(Script(steps=steps, stream=False))
+    conversation = await query(begin, alice, painter)
+    prediction = await query(prediction_of, conversation)
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        state = await tab.next("state")
+        while state["progress"] is None:
+            state = await tab.next("state")
+        assert (state["phase"], state["progress"]) == ("running", 38)
+
+        half.open()
+        told = {frame["type"]: frame for frame in (await tab.next("state", "files"), await tab.next("state", "files"))}
+        assert told["state"]["progress"] == 61
+        assert ("first.png" in told["files"]["html"], "second.png" in told["files"]["html"]) == (True, False)
+        whole.open()
+        ended = await tab.next("ended")
+
+    first, second = await query(list, File.objects.filter(prediction=prediction))
+    assert ended["html"].index(f"/files/{first.pk}") < ended["html"].index(f"/files/{second.pk}")
+    assert "without a word" not in ended["html"]
+
+
+async def test_files_that_are_there_already_are_told_to_a_tab_that_comes_back(alice: User, model: Model) -> None:
+    conversation = await query(begin, alice, model)
+    prediction = await query(prediction_of, conversation)
+    fields = {"prediction": prediction, "role": File.Role.OUTPUT, "media_type": "image/png"}
+    await query(File.objects.create, **fields, position=0, name="first.png")
+    running = {"status": "processing", "asked_at": timezone.now(), "started_at": timezone.now()}
+    await query(Prediction.objects.filter(pk=prediction.pk).update, **running, file_count=1)
+    async with a_tab(alice) as tab:
+        await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
+        assert "first.png" in (await tab.next("files"))["html"]
+
+        await query(File.objects.create, **fields, position=1, name="second.png")
+        await query(Prediction.objects.filter(pk=prediction.pk).update, file_count=2)
+        assert "second.png" in (await tab.next("files"))["html"]
+
+
 async def test_a_database_that_fails_closes_the_socket_so_that_the_page_comes_back(
     alice: User, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +375,7 @@ async def test_a_stranger_is_told_nothing(alice: User, charlie: User, model: Mod
         await tab.send(type="open", conversation=str(conversation.pk), after=0)
         assert await tab.next("messages", "refused") == {"type": "refused", "reason": "There is no such conversation."}
         await tab.send(type="follow", prediction=str(prediction.pk), edition=0, after=0)
-        assert await tab.next("output", "state", "ended", "refused") == {
+        assert await tab.next("output", "state", "files", "ended", "refused") == {
             "type": "refused",
             "reason": "There is no such answer.",
         }

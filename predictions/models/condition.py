@@ -6,6 +6,7 @@ ends the trouble (a circuit breaker). Everything here is written by workers, und
 
 import random
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Self
 
 from django.db import models, transaction
@@ -20,6 +21,7 @@ READS = {Provider.Kind.REPLICATE: Pace(per_minute=2_700, burst=300)}
 REDUCTION = timedelta(minutes=10)  # how long a reduced pace is kept before the full one is tried again
 PAUSES = (1.0, 8.0)  # seconds between tries of a host in trouble, doubling
 PROBE = timedelta(seconds=30)  # how long one try of a host in trouble keeps the next one waiting
+SHORT_WAIT = 1.0  # seconds for which nobody needs a reason
 SECRETS_KEPT = 2  # the webhook secret, and the one before it
 SECRET_PAUSE = timedelta(minutes=1)  # between two looks for a new webhook secret
 
@@ -81,6 +83,14 @@ class Condition(models.Model):
         pause = (self.not_before - now).total_seconds() if self.not_before else 0.0
         pace = self._pace_of_creates(now)
         return max(pause, pace.wait(self.creates_spent_until, now) if pace else 0.0, 0.0)
+
+    def reason_to_wait(self, now: datetime) -> str:
+        """Say why a question waits; "" if it does not have to."""
+        wait = self.wait_for_create(now)
+        reason = self.trouble
+        if wait >= SHORT_WAIT:
+            reason = f"{reason or f'{self.provider}’s rate limit is reached.'} Next try in about {ceil(wait)} s."
+        return reason
 
     def _pace_of_creates(self, now: datetime) -> Pace | None:
         if self.reduced_to and self.reduced_until and self.reduced_until > now:

@@ -4,7 +4,9 @@ import base64
 import uuid
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.utils import timezone
 
 from predictions.models.prediction import Prediction
@@ -71,3 +73,10 @@ class File(models.Model):
         with self.content.open() as content:
             data = base64.b64encode(content.read()).decode()
         return f"data:{self.media_type};base64,{data}"
+
+
+@receiver(post_delete, sender=File)
+def delete_content(instance: File, **_: Any) -> None:
+    """Let go of the content once the row is surely gone."""
+    if instance.content:
+        transaction.on_commit(lambda: instance.content.delete(save=False))

@@ -245,6 +245,7 @@ class Prediction(models.Model):
                 self._start(at)
             case events.Restarted():
                 self._replace_text("")
+                self._set(file_count=0, progress=None)
             case events.Output(text, offset):
                 self._start(at)
                 if self.transcript.extend(text, offset) and self.first_output_at is None:

@@ -3,14 +3,20 @@
 /**
  * Say what an answer waits for, and how long already.
  *
- * @param {string} phase queued, starting or running
- * @param {number} ahead how many others have their turn before
+ * @param {object} state
+ * @param {string} state.phase queued, starting, unknown (perhaps asked, perhaps not) or running
+ * @param {number} state.ahead how many others have their turn before
+ * @param {?number} state.progress percent, where the model tells
  * @param {number} seconds since the phase began
  */
-export function describe(phase, ahead, seconds) {
-  const queued = ahead > 0 ? `Queued, ${ahead} ahead` : "Queued";
-  const words = { queued, starting: "Starting", running: "Running" }[phase] ?? "Waiting";
-  return `${words} · ${inTime(seconds)}`;
+export function describe({ phase, ahead, progress }, seconds) {
+  const words = {
+    queued: ahead > 0 ? `Queued, ${ahead} ahead` : "Queued",
+    starting: "Starting",
+    unknown: "Checking what became of the question",
+    running: progress === null ? "Running" : `Running, ${progress} %`,
+  };
+  return `${words[phase] ?? "Waiting"} · ${inTime(seconds)}`;
 }
 
 /** Say a duration: 7 s, 3 min 20 s. */

@@ -6,10 +6,19 @@ import { makeUuid } from "../../static/js/uuid.js";
 import { describe, inTime } from "../../static/js/waiting.js";
 
 test("the waiting line says what is waited for and how long already", () => {
-  assert.equal(describe("queued", 2, 3.9), "Queued, 2 ahead · 3 s");
-  assert.equal(describe("queued", 0, 0), "Queued · 0 s");
-  assert.equal(describe("starting", 0, 4), "Starting · 4 s");
-  assert.equal(describe("running", 0, 61), "Running · 1 min 1 s");
+  const state = { ahead: 0, progress: null };
+
+  assert.equal(describe({ ...state, phase: "queued", ahead: 2 }, 3.9), "Queued, 2 ahead · 3 s");
+  assert.equal(describe({ ...state, phase: "queued" }, 0), "Queued · 0 s");
+  assert.equal(describe({ ...state, phase: "starting" }, 4), "Starting · 4 s");
+  assert.equal(describe({ ...state, phase: "unknown" }, 4), "Checking what became of the question · 4 s");
+  assert.equal(describe({ ...state, phase: "running" }, 61), "Running · 1 min 1 s");
+});
+
+test("the waiting line says how far the model is, where it tells", () => {
+  assert.equal(describe({ phase: "running", ahead: 0, progress: 38 }, 5), "Running, 38 % · 5 s");
+  assert.equal(describe({ phase: "running", ahead: 0, progress: 0 }, 5), "Running, 0 % · 5 s");
+  assert.equal(describe({ phase: "starting", ahead: 0, progress: 38 }, 5), "Starting · 5 s");
 });
 
 test("a clock that is behind never shows a time before the beginning", () => {

@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from predictions import webhooks
 from predictions.budget import ReadBudget
-from predictions.database import query
+from predictions.database import insist, query
 from predictions.events import TERMINAL, Event, Snapshot, from_snapshot
-from predictions.models import File, Model, Prediction
+from predictions.models import Condition, File, Model, Prediction
 from predictions.outputs import FILE_KINDS
 from predictions.providers.base import Description, Sent
 from predictions.providers.errors import AddressRefused, AnswerLost, PredictionGone, StreamInterrupted
@@ -94,11 +95,10 @@ class ReplicateProvider:
             answer = await self.catalogue.get(path)
             raise_for(answer)
             page = answer.json if isinstance(answer.json, dict) else {}
-            rows = [row for row in page.get("results") or [] if _may_be(prediction, given, row, since)]
-            known = await query(_known_ids, [row["id"] for row in rows])
-            for row in rows:
-                if row["id"] not in known:
-                    return snapshot_of(prediction, row, is_file=self._client.may_hold_files)
+            rows = {row["id"]: row for row in page.get("results") or [] if _may_be(prediction, given, row, since)}
+            found = await insist(_adopt_one, prediction, list(rows))
+            if found:
+                return snapshot_of(prediction, rows[found], is_file=self._client.may_hold_files)
             if not page.get("next"):
                 return None
             path = str(page["next"])
@@ -220,5 +220,14 @@ def _may_be(prediction: Prediction, given: dict[str, Any], row: Any, since: date
     return row.get("input") == given and (created_at is None or created_at >= since)
 
 
-def _known_ids(ids: list[str]) -> set[str]:
-    return set(Prediction.objects.filter(provider_id__in=ids).values_list("provider_id", flat=True))
+@transaction.atomic
+def _adopt_one(prediction: Prediction, ids: list[str]) -> str:
+    """Make the first of `ids` that is nobody's yet the one of `prediction`; "" if there is none."""
+    # Two that lost their creates of the same input at the same time must not both take the same one.
+    Condition.objects.lock(prediction.model.provider)
+    others = Prediction.objects.exclude(pk=prediction.pk).filter(provider_id__in=ids)
+    taken = set(others.values_list("provider_id", flat=True))
+    free = next((key for key in ids if key not in taken), "")
+    if free:
+        Prediction.objects.filter(pk=prediction.pk).update(provider_id=free)
+    return free

@@ -1,4 +1,5 @@
 import { announce } from "../announcer.js";
+import { keepFiles } from "../files.js";
 import { parseOwn } from "../markup.js";
 import { Socket } from "../socket.js";
 
@@ -71,6 +72,9 @@ export class ConversationNews extends HTMLElement {
       case "state":
         this.#answer(frame)?.wait(frame);
         break;
+      case "files":
+        this.#answer(frame)?.show(frame);
+        break;
       case "ended":
         this.#end(frame);
         break;
@@ -100,6 +104,7 @@ export class ConversationNews extends HTMLElement {
     if (before === null) {
       return;
     }
+    keepFiles(before, message);
     before.replaceWith(message);
     announce(ENDINGS[frame.status]);
     message.dispatchEvent(new CustomEvent("answer-ended", { bubbles: true }));

@@ -1,9 +1,10 @@
 import { announce } from "../announcer.js";
 import { Cursor, Step } from "../cursor.js";
+import { showFiles } from "../files.js";
 import { MarkdownWriter } from "../markdown/writer.js";
 
 // <streaming-answer prediction="…" edition="0" end="1310" stop="/messages/…/stop/">
-//   <waiting-line>, <answer-text> with the text so far as HTML, <template> with the same as it came
+//   <waiting-line>, <answer-text> with the text so far as HTML, <template> with the same as it came, .files if any
 //
 // An answer that is still being written. Where something is missing it asks for it with a `follow` event (detail: what
 // to send to the server); `conversation-news` brings it the frames.
@@ -46,10 +47,17 @@ export class StreamingAnswer extends HTMLElement {
   }
 
   /** Take a frame that tells what the answer waits for. */
-  wait({ phase, ahead, since }) {
+  wait({ phase, ahead, since, progress, note }) {
     this.#waiting.setAttribute("since", since);
     this.#waiting.setAttribute("ahead", ahead);
     this.#waiting.setAttribute("phase", phase);
+    this.#waiting.setAttribute("progress", progress ?? "");
+    this.#waiting.setAttribute("note", note);
+  }
+
+  /** Take a frame with the files that there are so far. */
+  show({ html }) {
+    showFiles(this, html);
   }
 
   get #textSoFar() {

@@ -1,11 +1,12 @@
 import { describe } from "../waiting.js";
 
-// <waiting-line phase="queued" ahead="2" since="2026-11-21T10:00:00Z" now="2026-11-21T10:00:03Z">
+// <waiting-line phase="queued" ahead="2" since="2026-11-21T10:00:00Z" now="2026-11-21T10:00:03Z" progress="" note="">
+//   .waiting__words, <progress>, .waiting__note
 //
-// Says what an answer waits for, and counts the seconds. `now` is the server's clock when it wrote this: the browser's
-// may be wrong by minutes.
+// Says what an answer waits for and why, counts the seconds, and shows how far the model says it is. `now` is the
+// server's clock when it wrote this: the browser's may be wrong by minutes.
 export class WaitingLine extends HTMLElement {
-  static observedAttributes = ["phase", "ahead", "since"];
+  static observedAttributes = ["phase", "ahead", "since", "progress", "note"];
 
   #skew = 0; // milliseconds that the browser's clock is ahead of the server's
   #timer = null;
@@ -13,7 +14,7 @@ export class WaitingLine extends HTMLElement {
   connectedCallback() {
     this.#skew = Date.now() - (Date.parse(this.getAttribute("now")) || Date.now());
     this.#timer = setInterval(() => this.#tick(), 1000);
-    this.#tick();
+    this.#show();
   }
 
   disconnectedCallback() {
@@ -22,13 +23,30 @@ export class WaitingLine extends HTMLElement {
 
   attributeChangedCallback() {
     if (this.isConnected) {
-      this.#tick();
+      this.#show();
     }
   }
 
+  #show() {
+    const bar = this.querySelector("progress");
+    bar.hidden = this.#progress === null;
+    bar.value = this.#progress ?? 0;
+    this.querySelector(".waiting__note").textContent = this.getAttribute("note");
+    this.#tick();
+  }
+
   #tick() {
-    const ahead = Number(this.getAttribute("ahead"));
-    this.textContent = describe(this.getAttribute("phase"), ahead, this.#seconds);
+    const state = { phase: this.getAttribute("phase"), ahead: this.#ahead, progress: this.#progress };
+    this.querySelector(".waiting__words").textContent = describe(state, this.#seconds);
+  }
+
+  get #ahead() {
+    return Number(this.getAttribute("ahead"));
+  }
+
+  get #progress() {
+    const progress = this.getAttribute("progress");
+    return progress ? Number(progress) : null;
   }
 
   get #seconds() {

@@ -128,6 +128,20 @@ def test_a_deployment_that_goes_back_to_an_older_version_is_followed(replicate: 
         assert pins.version_for(model).identifier == version.id
 
 
+@pytest.mark.parametrize("text", [VERSIONED_MODEL, f"deployments/{DEPLOYMENT}"])
+def test_a_version_that_is_described_later_does_not_become_the_latest(
+    text: str, replicate: Provider, fake: FakeReplicate
+) -> None:
+    parrot = fake.catalogue.models[VERSIONED_MODEL]
+    fake.catalogue.add_deployment(DEPLOYMENT, parrot, parrot.versions[1])
+    model = offer(replicate, text)
+    model.versions.create(identifier=parrot.versions[0].id, is_described=False)
+    look(replicate)
+
+    assert model.versions.filter(is_described=True).count() == 2
+    assert pins.version_for(model).identifier == parrot.versions[1].id
+
+
 def test_a_version_that_the_host_put_in_the_place_of_another_is_noted(
     replicate: Provider, fake: FakeReplicate, worker: WorkerThread
 ) -> None:

@@ -163,11 +163,16 @@ def test_a_signed_body_that_says_nothing_is_only_a_hint(
     assert (running.status, running.provider_id, running.hinted_id) == ("starting", "p1", "")
 
 
-def test_the_same_delivery_again_changes_nothing(client: Client, running: Prediction, secret: str) -> None:
+def test_the_same_delivery_again_changes_nothing(
+    client: Client, running: Prediction, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(webhooks.bus, "publish", told.append)
     for _ in range(3):
         assert deliver(client, running, secret).status_code == 204
 
     assert running.webhook_deliveries.count() == 1
+    assert told == [("work", {"look": str(running.pk)})]
 
 
 # ---------------------------------------------------------------- the secret

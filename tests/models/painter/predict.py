@@ -1,5 +1,6 @@
 """A painter as a Cog model: pictures of one colour, one after the other, with a progress bar in its log."""
 
+import shutil
 import struct
 import sys
 import tempfile
@@ -21,7 +22,8 @@ class Runner(BaseRunner):
     ) -> list[Path]:
         """Return the pictures."""
         folder = File(tempfile.mkdtemp())
-        made = [image] if image else []
+        # Its own copy: Cog removes what was given, now and then before what comes back was read.
+        made = [Path(shutil.copy(image, folder / "given.png"))] if image else []
         for number in range(count):
             print(f"{100 * number // count:3}%|█████     | {number}/{count} [00:00<00:00]", file=sys.stderr, flush=True)
             picture = folder / f"{prompt}-{number}.png"

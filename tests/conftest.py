@@ -13,7 +13,7 @@ from predictions import catalogue, database
 from predictions.bus import bus
 from predictions.models import Model, Prediction, Provider, Version
 from predictions.worker import Worker
-from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate
+from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
 from tests.waiting import WAIT_LIMIT, wait_until
 
 LONGEST_ANSWER = 60.0  # seconds; a real model on a busy machine needs some of them
@@ -43,6 +43,15 @@ def model(db: None, fake: FakeReplicate, settings: Any) -> Model:
         slug="replicate", name="Replicate", kind=Provider.Kind.REPLICATE, base_url=fake.url
     )
     return make_model(provider, "meta/meta-llama-3-8b-instruct", is_official=True)
+
+
+@pytest.fixture
+def painter(model: Model, fake: FakeReplicate) -> Model:
+    """A model that makes images, and cannot stream them."""
+    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
+    painter = make_model(model.provider, "acme/painter")
+    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
+    return painter
 
 
 def make_model(provider: Provider, ref: str, **fields: Any) -> Model:

@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from predictions import catalogue, checks, pins, providers
 from predictions.models import Model, Prediction, Provider, Version, WebhookDelivery, Worker
-from tests.conftest import WorkerThread, ended, make_model
-from tests.fake_replicate import IMAGE_SCHEMA, FakeReplicate, Script, recorded_errors
+from tests.conftest import WorkerThread, ended
+from tests.fake_replicate import FakeReplicate, Script, recorded_errors
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,14 +71,6 @@ def test_ask_tells_a_failure(model: Model, fake: FakeReplicate, no_look_at_versi
 
     with pytest.raises(CommandError, match="no credit"):
         run("ask", "Hi")
-
-
-@pytest.fixture
-def painter(model: Model, fake: FakeReplicate) -> Model:
-    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
-    painter = make_model(model.provider, "acme/painter")
-    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
-    return painter
 
 
 def test_ask_takes_other_inputs_and_files_and_saves_what_comes_out(

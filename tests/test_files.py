@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from predictions import files
 from predictions.models import File, Model, Prediction
-from tests.conftest import WorkerThread, ended, make_model
+from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import (
     IMAGE_SCHEMA,
     Answer,
@@ -37,15 +37,6 @@ EXPIRED = Answer(404, "<Error>NoSuchKey</Error>", "application/xml")
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PAUSES", (0.01, 0.01, 0.01))
-
-
-@pytest.fixture
-def painter(model: Model, fake: FakeReplicate) -> Model:
-    """A model that makes pictures and cannot stream."""
-    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
-    painter = make_model(model.provider, "acme/painter")
-    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
-    return painter
 
 
 def outputs(prediction: Prediction) -> list[File]:

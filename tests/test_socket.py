@@ -20,8 +20,8 @@ from chat.models import Conversation, User
 from config.asgi import application
 from predictions.database import query
 from predictions.models import Condition, File, Model, Prediction
-from tests.conftest import WorkerThread, make_model
-from tests.fake_replicate import IMAGE_SCHEMA, Answer, FakeReplicate, Gate, Logs, Output, Script
+from tests.conftest import WorkerThread
+from tests.fake_replicate import Answer, FakeReplicate, Gate, Logs, Output, Script
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -290,15 +290,6 @@ async def test_a_lost_create_is_told_as_such(alice: User, model: Model) -> None:
 # ---------------------------------------------------------------- files
 
 BAR = "{0:3}%|███       | {0}/100 [00:01<00:03, 15.97it/s]\n"
-
-
-@pytest.fixture
-def painter(model: Model, fake: FakeReplicate) -> Model:
-    """A model that makes images, and tells in its log how far it is."""
-    made = fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
-    painter = make_model(model.provider, "acme/painter")
-    painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
-    return painter
 
 
 async def test_progress_and_images_are_told_as_they_come(

@@ -12,7 +12,9 @@ from predictions.events import clean
 from predictions.schema import OutputKind
 
 MOST_FILES = 100  # of one output
-NAME_LENGTH = 100  # characters
+DEEPEST = 100  # levels of an output that are looked through
+TOO_DEEP = "…"
+NAME_LENGTH, ENDING_LENGTH = 100, 20  # characters
 TEXT_KINDS = frozenset({OutputKind.TEXT, OutputKind.TEXT_STREAM, OutputKind.TEXTS})
 FILE_KINDS = frozenset({OutputKind.FILE, OutputKind.FILES})
 DATA_URI = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[^;,]*)*(?P<base64>;base64)?,")
@@ -45,13 +47,17 @@ class _Reading:
 
     def take(self, value: Any, depth: int = 0) -> Any:
         match value:
-            case str() if self._is_file(value) and len(self.files) < MOST_FILES:
-                self.files.append(value)
+            case str() if self._is_file(value):
+                if len(self.files) < MOST_FILES:
+                    self.files.append(value)
+                else:
+                    self.saw_files_only = False
                 return name_of(value, len(self.files) - 1)
-            case list() if depth == 0:
-                return [self.take(part, depth + 1) for part in value]
-            case list():
+            case list() | dict() if depth > DEEPEST:
                 self.saw_files_only = False
+                return TOO_DEEP
+            case list():
+                self.saw_files_only &= depth == 0
                 return [self.take(part, depth + 1) for part in value]
             case dict():
                 self.saw_files_only = False
@@ -78,10 +84,10 @@ def name_of(address: str, position: int) -> str:
     """Name the file at an address: the last part of its path, else by its place and kind."""
     if match := DATA_URI.match(address):
         ending = (match["media_type"] or "application/octet-stream").partition("/")[2].partition("+")[0]
-        return f"output-{position + 1}.{'bin' if ending == 'octet-stream' else ending}"
+        return f"output-{position + 1}.{'bin' if ending == 'octet-stream' else ending[:ENDING_LENGTH]}"
     last = unquote(re.split(r"[?#]", address)[0].rpartition("/")[2])
-    name = re.sub(r"[^\w.()-]+", "-", clean(last)).strip(".-")
-    return name[-NAME_LENGTH:] or f"output-{position + 1}"
+    name = re.sub(r"[^\w.()-]+", "-", clean(last))[-NAME_LENGTH:].strip(".-")
+    return name or f"output-{position + 1}"
 
 
 def is_data_uri(text: str) -> bool:

@@ -17,14 +17,16 @@ class Pace:
 
     def grant(self, spent_until: datetime | None, now: datetime, wanted: int) -> tuple[int, datetime]:
         """Return how many of `wanted` requests may be made at `now`, and the new `spent_until`."""
-        interval = timedelta(minutes=1) / self.per_minute
         spent = max(spent_until or now, now)
-        free = (now + self.burst * interval - spent) // interval
+        free = (now + self.burst * self._interval - spent) // self._interval
         granted = max(min(wanted, free), 0)
-        return granted, spent + granted * interval
+        return granted, spent + granted * self._interval
 
     def wait(self, spent_until: datetime | None, now: datetime) -> float:
         """Return in how many seconds the next request may be made; 0 if now."""
-        interval = timedelta(minutes=1) / self.per_minute
         spent = max(spent_until or now, now)
-        return max((spent + interval - (now + self.burst * interval)).total_seconds(), 0.0)
+        return max((spent + self._interval - (now + self.burst * self._interval)).total_seconds(), 0.0)
+
+    @property
+    def _interval(self) -> timedelta:
+        return max(timedelta(minutes=1) / self.per_minute, timedelta.resolution)

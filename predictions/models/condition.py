@@ -93,9 +93,10 @@ class Condition(models.Model):
         return reason
 
     def _pace_of_creates(self, now: datetime) -> Pace | None:
-        if self.reduced_to and self.reduced_until and self.reduced_until > now:
-            return Pace(self.reduced_to, burst=1)
-        return CREATES.get(Provider.Kind(self.provider.kind))
+        usual = CREATES.get(Provider.Kind(self.provider.kind))
+        if usual and self.reduced_to and self.reduced_until and self.reduced_until > now:
+            return Pace(min(self.reduced_to, usual.per_minute), burst=1)
+        return usual
 
     # ------------------------------------------------------------ what workers hear of it
 

@@ -103,7 +103,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         rows = self.filter(pk__in=chosen, worker=worker, leased_until=now + LEASE)
         rows = rows.select_related("model__provider", "version")
         assert count == len(rows)  # noqa: S101 - the provider's lock keeps every other claimer out
-        return list(rows)
+        return sorted(rows, key=lambda row: chosen.index(row.pk))
 
     def unclaimed(self, at: datetime) -> Self:
         return self.active().filter(Q(leased_until=None) | Q(leased_until__lte=at))

@@ -6,15 +6,16 @@ from predictions.events import Event, Logs, Output, Started, clean
 from predictions.providers.errors import StreamInterrupted
 from predictions.providers.sse import ServerSentEvent
 
-EVENTS_REMEMBERED = 4_096  # whose repetition is noticed
+EVENTS_REMEMBERED = 256  # at which a resumed stream may begin
 LOGS_LIMIT = 262_144  # characters of a log that are listened to; the snapshot tells the rest
 
 
 class EventReader:
     """Turns Replicate's server-sent events into ours, over several connections; keeps count of the text's offset.
 
-    After a reconnect the host may go on where it was, repeat some events or all, or leave some out. Repeated events are
-    known by their ids. `known` is what a snapshot says the text begins with: a stream that says otherwise is left.
+    After a reconnect the host may go on where it was, repeat some events or all, or leave some out. Where a connection
+    begins, the id of its first event tells. `known` is what a snapshot says the text begins with: a stream that says
+    otherwise is left.
     """
 
     def __init__(self) -> None:
@@ -22,12 +23,13 @@ class EventReader:
         self.offset = 0
         self.last_id = ""
         self.known = ""
+        self._position: int | None = None  # where the next event's text begins; None at the start of a connection
+        self._first_id = ""
         self._offsets: OrderedDict[str, int] = OrderedDict()  # where the text of the latest events began
-        self._previous_id: str | None = None
         self._logs = ""
 
     def note_connection(self) -> None:
-        self._previous_id = None
+        self._position = None
 
     def read(self, sent: ServerSentEvent) -> list[Event]:
         """Return what `sent` means; raise StreamInterrupted if it is not of this text."""
@@ -46,22 +48,27 @@ class EventReader:
 
     def _output(self, sent: ServerSentEvent) -> Event:
         text = clean(sent.data)
-        offset = self._find_offset(sent.id)
+        offset = self._find_offset(sent.id) if self._position is None else self._position
         if not text.startswith(self.known[offset : offset + len(text)]):
             raise StreamInterrupted("the stream does not fit what the prediction itself says")
-        self.offset = max(self.offset, offset + len(text))
+        self._remember(sent.id, offset)
+        self._position = offset + len(text)
+        self.offset = max(self.offset, self._position)
         if self.offset >= len(self.known):
             self.known = ""
         return Output(text, offset) if text else Started()
 
     def _find_offset(self, event_id: str) -> int:
-        # An event without an id carries the one before it.
-        has_own_id = event_id not in ("", self._previous_id)
-        self._previous_id = event_id
-        if not has_own_id:
-            return self.offset
+        """Return where the text of a connection's first event begins: what is not known continues."""
+        if event_id and event_id == self._first_id:
+            return 0
+        return self._offsets.get(event_id, self.offset)
+
+    def _remember(self, event_id: str, offset: int) -> None:
+        if not event_id:
+            return
         self.last_id = event_id
-        offset = self._offsets.setdefault(event_id, self.offset)
+        self._first_id = self._first_id or event_id
+        self._offsets.setdefault(event_id, offset)
         if len(self._offsets) > EVENTS_REMEMBERED:
             self._offsets.popitem(last=False)
-        return offset

@@ -95,21 +95,23 @@ def _seconds(value: Any) -> float | None:
     """Read `5`, `"5"` or an HTTP date as seconds from now."""
     try:
         seconds = float(value)
+    except OverflowError:
+        return LONGEST_WAIT
     except (TypeError, ValueError):
         pass
     else:
         return seconds if isfinite(seconds) else None
     try:
         return (parsedate_to_datetime(str(value)) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def model_error(error: Any, status: str) -> str:
     """Tell the `error` of a prediction in words; the model's own are kept."""
-    if not error:
+    text = clean(str(error or "")).strip()
+    if not text:
         return SAID_NOTHING if status == FAILED else ""
-    text = clean(str(error)).strip()
     code = CODE.search(text)
     words = CODES.get(code[1] or code[2]) if code else None
     return f"{words} Replicate says: {text}" if words else text
@@ -129,7 +131,7 @@ def _input_refused(body: Any) -> str:
     `{"invalid_fields": [{"type": "number_lte", "field": "input.max_tokens", "description": "Must be …"}]}`
     """
     fields = body.get("invalid_fields") if isinstance(body, dict) else None
-    told = [_field_refused(field) for field in fields or [] if isinstance(field, dict)] if fields else []
+    told = [_field_refused(field) for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
     if told:
         return f"Replicate does not accept this input. {' '.join(told[:FIELDS_TOLD])}"
     if isinstance(body, dict) and "version" in str(body.get("title", "")).lower():

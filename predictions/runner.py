@@ -48,6 +48,10 @@ FILES_AT_ONCE = 4  # of one answer that are copied
 NEW_PATIENCE = 10.0  # seconds in which a new prediction may not be known everywhere at its host
 
 
+class OutputTooLong(ProviderError):
+    """The model writes without end."""
+
+
 class Runner:
     """Sees one claimed prediction through; `prediction.resume` has been called."""
 
@@ -95,8 +99,10 @@ class Runner:
         except AccountRefused as error:
             await self._note(Condition.note_trouble, str(error), pause=0.0)
             self._apply(Failed(str(error)))
-        except ProviderError as error:
+        except PredictionGone as error:
             self._apply(Failed(str(error)))
+        except ProviderError as error:
+            await self._give_up(str(error))
         finally:
             for task in tasks:
                 await cancel_once(task)
@@ -168,7 +174,8 @@ class Runner:
         is_absent = False
         assert prediction.asked_at is not None  # noqa: S101 - it was asked, that is why it is looked for
         prediction.note_lost(at=timezone.now())
-        self._journal.note(prediction)
+        # Others that look for the same must know that this one is not still waiting for its answer.
+        await self._journal.commit(prediction)
         try:
             given = await self._given()
         except NotTaken as error:
@@ -237,7 +244,7 @@ class Runner:
                 async for event in stream:
                     await self._hear(event)
                     await self._journal.write(self.prediction)
-        except (StreamInterrupted, NotTaken, AnswerLost) as error:
+        except (StreamInterrupted, NotTaken, AnswerLost, AccountRefused) as error:
             logger.info("Prediction %s is polled: %s", self.prediction.pk, error)
         if not self.prediction.is_terminal:
             await self._poll()
@@ -253,7 +260,8 @@ class Runner:
             except PredictionGone:
                 if self._provider.chooses_our_ids or loop.time() - began > NEW_PATIENCE:
                     raise
-            except (NotTaken, AnswerLost) as error:
+            except (NotTaken, AnswerLost, AccountRefused) as error:
+                # A token can be mended while the provider still has the answer.
                 if loop.time() - reached > self._row.patience.total_seconds():
                     raise
                 if isinstance(error, RateLimited):
@@ -269,11 +277,14 @@ class Runner:
         await self._asked.wait()
         self._heard_at = loop.time()
         while not self.prediction.is_terminal:
-            told = await self._wait_for_look(QUIET)
+            told = await self._wait_for_look(self._heard_at + QUIET - loop.time())
             if not told and loop.time() - self._heard_at < QUIET:
                 continue
+            self._heard_at = loop.time()
             try:
                 await self._take_in(await self._provider.poll(self.prediction))
+            except OutputTooLong:
+                raise
             except ProviderError as error:
                 logger.info("Prediction %s cannot be looked at: %s", self.prediction.pk, error)
 
@@ -315,7 +326,7 @@ class Runner:
     def _apply(self, event: Event) -> None:
         self.prediction.apply(event, at=timezone.now())
         if self.prediction.transcript.end > OUTPUT_LIMIT and not self.prediction.is_terminal:
-            raise ProviderError(f"The answer was cut off at {OUTPUT_LIMIT:,} characters.")
+            raise OutputTooLong(f"The answer was cut off at {OUTPUT_LIMIT:,} characters.")
 
     # ------------------------------------------------------------ ending
 

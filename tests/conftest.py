@@ -3,15 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.utils import timezone
 
 from chat.models import User
-from predictions import catalogue, database
+from predictions import catalogue, database, runner
 from predictions.bus import bus
-from predictions.models import Model, Prediction, Provider, Version
+from predictions.models import Condition, Model, Prediction, Provider, Version
+from predictions.providers.replicate import ReplicateProvider
 from predictions.worker import Worker
 from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
 from tests.waiting import WAIT_LIMIT, wait_until
@@ -94,6 +97,43 @@ class WorkerThread(threading.Thread):
         self.join(WAIT_LIMIT)
         assert not self.is_alive(), "the worker does not end"
         assert self.error is None, self.error
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules with shorter waits."""
+    monkeypatch.setattr(ReplicateProvider, "poll_pauses", (0.02, 0.1))
+    monkeypatch.setattr(runner, "CANCEL_PAUSES", (0.02, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(runner, "STOP_PATIENCE", 0.5)
+    monkeypatch.setattr(runner, "FIND_AGES", (0.05, 0.2, 0.4))
+
+
+@pytest.fixture
+def secret(model: Model, fake: FakeReplicate) -> str:
+    Condition.note_secret(model.provider, fake.webhook_secret)
+    return fake.webhook_secret
+
+
+@pytest.fixture
+def running(model: Model) -> Prediction:
+    return Prediction.objects.create(
+        model=model, version=model.versions.first(), input={}, asked_at=timezone.now(), provider_id="p1"
+    )
+
+
+@pytest.fixture
+def wanted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "SECRET_CHECK", 0.02)
+    monkeypatch.setattr(catalogue, "SECRET_PAUSE", timedelta())
+
+
+@pytest.fixture
+def heard(live_server: Any, fake: FakeReplicate, secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Deliveries reach this site, and by itself the worker would look only much later."""
+    monkeypatch.setattr(ReplicateProvider, "poll_pauses", (60.0, 60.0))
+    fake.webhook_target = live_server.url
+    yield
+    fake.webhook_target = None
 
 
 @pytest.fixture

@@ -23,11 +23,10 @@ from tests.fake_replicate import (
     Script,
     WrongLength,
 )
-from tests.test_runs import ask, create_at, quick, row
+from tests.test_runs import ask, create_at, row
 from tests.waiting import wait_until
 
-__all__ = ["quick"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 40_000
 JPEG = b"\xff\xd8\xff" + b"another picture" * 100

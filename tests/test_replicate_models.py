@@ -21,11 +21,10 @@ from tests.fake_replicate import (
     FakeReplicate,
     Script,
 )
-from tests.test_runs import ask, quick, row
+from tests.test_runs import ask, row
 from tests.waiting import wait_until
 
-__all__ = ["quick"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

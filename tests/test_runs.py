@@ -30,18 +30,9 @@ from tests.fake_replicate import (
 )
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 HELLO = "Hello, world."
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same rules with shorter waits."""
-    monkeypatch.setattr(replicate_module.ReplicateProvider, "poll_pauses", (0.02, 0.1))
-    monkeypatch.setattr(runner_module, "CANCEL_PAUSES", (0.02, 0.02, 0.02, 0.02))
-    monkeypatch.setattr(runner_module, "STOP_PATIENCE", 0.5)
-    monkeypatch.setattr(runner_module, "FIND_AGES", (0.05, 0.2, 0.4))
 
 
 def ask(model: Model, user: User | None = None) -> Prediction:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from standardwebhooks import webhooks as standard
 
 from predictions import catalogue, webhooks
 from predictions.models import Condition, Model, Prediction
-from predictions.providers.replicate import provider as replicate_module
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import Cut, FakeReplicate, Gate, Late, Script, sign
 from tests.test_runs import ask
@@ -29,19 +27,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def public(settings: Any) -> None:
     settings.PUBLIC_URL = PUBLIC
-
-
-@pytest.fixture
-def secret(model: Model, fake: FakeReplicate) -> str:
-    Condition.note_secret(model.provider, fake.webhook_secret)
-    return fake.webhook_secret
-
-
-@pytest.fixture
-def running(model: Model) -> Prediction:
-    return Prediction.objects.create(
-        model=model, version=model.versions.first(), input={}, asked_at=timezone.now(), provider_id="p1"
-    )
 
 
 def deliver(client: Client, prediction: Prediction, secret: str, **changes: Any) -> Any:
@@ -178,12 +163,6 @@ def test_the_same_delivery_again_changes_nothing(
 # ---------------------------------------------------------------- the secret
 
 
-@pytest.fixture
-def wanted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "SECRET_CHECK", 0.02)
-    monkeypatch.setattr(catalogue, "SECRET_PAUSE", timedelta())
-
-
 def secrets(model: Model) -> list[str]:
     return Condition.objects.of(model.provider).webhook_secrets
 
@@ -225,15 +204,6 @@ def test_without_a_public_address_no_secret_is_wanted(model: Model, settings: An
 
 
 # ---------------------------------------------------------------- what a delivery does
-
-
-@pytest.fixture
-def heard(live_server: Any, fake: FakeReplicate, secret: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Deliveries reach this site, and by itself the worker would look only much later."""
-    monkeypatch.setattr(replicate_module.ReplicateProvider, "poll_pauses", (60.0, 60.0))
-    fake.webhook_target = live_server.url
-    yield
-    fake.webhook_target = None
 
 
 def test_a_create_says_where_its_webhook_goes(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:

@@ -68,6 +68,8 @@ class Condition(models.Model):
         """Return how many of `wanted` predictions may be asked for at `now`, and note that they are."""
         if wanted <= 0 or (self.not_before and self.not_before > now):
             return 0
+        if self.reduced_until and self.reduced_until <= now:
+            self.reduced_to = self.reduced_until = self.creates_spent_until = None
         if self.trouble:
             wanted = 1
         pace = self._pace_of_creates(now)
@@ -75,7 +77,7 @@ class Condition(models.Model):
             wanted, self.creates_spent_until = pace.grant(self.creates_spent_until, now, wanted)
         if self.trouble and wanted:
             self.not_before = now + PROBE
-        self.save(update_fields=["creates_spent_until", "not_before"])
+        self.save(update_fields=["creates_spent_until", "not_before", "reduced_to", "reduced_until"])
         return wanted
 
     def wait_for_create(self, now: datetime) -> float:

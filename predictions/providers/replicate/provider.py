@@ -96,7 +96,8 @@ class ReplicateProvider:
             raise_for(answer)
             page = answer.json if isinstance(answer.json, dict) else {}
             rows = {row["id"]: row for row in page.get("results") or [] if _may_be(prediction, given, row, since)}
-            found = await insist(_adopt_one, prediction, list(rows))
+            is_certain = any(row.get("webhook") for row in rows.values())
+            found = await insist(_adopt_one, prediction, list(rows)[::-1], is_certain=is_certain)
             if found:
                 return snapshot_of(prediction, rows[found], is_file=self._client.may_hold_files)
             if not page.get("next"):
@@ -221,13 +222,20 @@ def _may_be(prediction: Prediction, given: dict[str, Any], row: Any, since: date
 
 
 @transaction.atomic
-def _adopt_one(prediction: Prediction, ids: list[str]) -> str:
-    """Make the first of `ids` that is nobody's yet the one of `prediction`; "" if there is none."""
+def _adopt_one(prediction: Prediction, ids: list[str], *, is_certain: bool) -> str:
+    """Make the first of `ids` that is nobody's yet the one of `prediction`; "" if there is none.
+
+    Raises AnswerLost where it may yet turn out to be another's, who has asked the same and is still waiting.
+    """
     # Two that lost their creates of the same input at the same time must not both take the same one.
     Condition.objects.lock(prediction.model.provider)
-    others = Prediction.objects.exclude(pk=prediction.pk).filter(provider_id__in=ids)
-    taken = set(others.values_list("provider_id", flat=True))
+    others = Prediction.objects.exclude(pk=prediction.pk)
+    taken = set(others.filter(provider_id__in=ids).values_list("provider_id", flat=True))
     free = next((key for key in ids if key not in taken), "")
+    if free and not is_certain:
+        waiting = others.active().exclude(asked_at=None).filter(provider_id="", lost_at=None)
+        if prediction.input in waiting.values_list("input", flat=True):
+            raise AnswerLost("Somebody else is asking the same at this moment.")
     if free:
         Prediction.objects.filter(pk=prediction.pk).update(provider_id=free)
     return free

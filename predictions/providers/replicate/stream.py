@@ -34,6 +34,8 @@ class EventReader:
     def read(self, sent: ServerSentEvent) -> list[Event]:
         """Return what `sent` means; raise StreamInterrupted if it is not of this text."""
         match sent.event:
+            case _ if self.is_done:
+                return []
             case "output":
                 return [self._output(sent)]
             case "logs":

@@ -280,8 +280,7 @@ def test_sounds_can_be_played(open_page: Open, host: FakeReplicate) -> None:
 
     player = answer_of(page).locator("audio")
     expect(player).to_be_visible()
-    page.wait_for_function("document.querySelector('audio').readyState > 0")
-    assert player.evaluate("player => player.duration") == 2
+    expect(player).to_have_js_property("duration", 2)
 
 
 def test_images_are_shown_without_scripts(open_page: Open, host: FakeReplicate) -> None:

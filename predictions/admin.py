@@ -32,6 +32,7 @@ class ModelAdmin(admin.ModelAdmin):
     list_select_related = ("provider",)
     search_fields = ("name", "ref")
     readonly_fields = ("is_official",)
+    prepopulated_fields = {"slug": ("name",)}
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):

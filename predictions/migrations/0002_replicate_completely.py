@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='model',
             name='ref',
-            field=models.CharField(help_text="At Replicate owner/name, deployments/owner/name or a version's id; a Cog server's own name.", max_length=250, verbose_name='reference'),
+            field=models.CharField(help_text='At Replicate owner/name, deployments/owner/name, a version’s id, or the address of its page; for a Cog server any name.', max_length=250, verbose_name='reference'),
         ),
         migrations.AlterField(
             model_name='model',

@@ -60,7 +60,8 @@ class Model(models.Model):
     ref = models.CharField(
         "reference",
         max_length=250,
-        help_text="At Replicate owner/name, deployments/owner/name or a version's id; a Cog server's own name.",
+        help_text="At Replicate owner/name, deployments/owner/name, a version’s id, or the address of its page; "
+        "for a Cog server any name.",
     )
     slug = models.SlugField(unique=True, max_length=250)
     name = models.CharField(max_length=100)

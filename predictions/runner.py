@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_LIFE = timedelta(minutes=30)  # from the asking; Replicate's own limit
 OUTPUT_LIMIT = 4_000_000  # code points; a model that writes more has gone wrong
-ATTEMPTS = 3  # how often a host that forgets is asked for the same answer
+LOSSES = 2  # how often a host may forget the same answer and is asked again
 FIND_AGES = (2.0, 10.0, 30.0, 60.0)  # seconds after the asking at which a lost create is looked for
 POLL_GROWTH = 1.3
 CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that did not arrive
@@ -156,7 +156,7 @@ class Runner:
             await self._note(Condition.note_trouble, str(error))
         else:
             await self._note(Condition.note_success)
-            if prediction.attempts > 1:
+            if prediction.losses:
                 await insist(prediction.files.outputs().delete)
                 self._apply(Restarted())
             await self._take_in_created(snapshot)
@@ -193,8 +193,9 @@ class Runner:
                 await self._take_in_created(snapshot)
                 return
             is_absent = True
-        if not is_absent or prediction.attempts > 1:
+        if not is_absent or prediction.losses:
             raise AnswerLost(NEVER_HEARD)
+        prediction.note_loss()
         raise ProviderBusy("The question did not arrive and waits for its next turn.", retry_after=0.0)
 
     async def _take_in_created(self, snapshot: Snapshot) -> None:
@@ -203,9 +204,10 @@ class Runner:
 
     def _prepare_to_ask_again(self, error: PredictionGone) -> None:
         prediction = self.prediction
-        if not self._provider.chooses_our_ids or prediction.attempts >= ATTEMPTS:
+        if not self._provider.chooses_our_ids or prediction.losses >= LOSSES:
             raise error
         self._asked.clear()
+        prediction.note_loss()
         prediction.note_not_taken(not_before=timezone.now())
 
     async def _queue_again(self, error: NotTaken) -> None:
@@ -263,7 +265,8 @@ class Runner:
             except (NotTaken, AnswerLost, AccountRefused) as error:
                 # A token can be mended while the provider still has the answer.
                 if loop.time() - reached > self._row.patience.total_seconds():
-                    raise
+                    # Not as NotTaken: it was taken, and must not be asked for again.
+                    raise ProviderError(str(error)) from error
                 if isinstance(error, RateLimited):
                     await asyncio.sleep(error.retry_after)
             if self.prediction.is_terminal:

@@ -371,6 +371,32 @@ def test_a_create_that_surely_failed_is_asked_once_more(
     assert len(fake.ledger.created) == 1
 
 
+def test_refusals_before_a_lost_create_do_not_count_against_it(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    limited = Answer(429, {"detail": "Request was throttled.", "status": 429, "retry_after": 0.1})
+    fake.script(Script(on_create=limited), Script(on_create=limited), Script(on_create=BAD_GATEWAY), Script())
+    prediction = ended(ask(model))
+
+    assert (prediction.status, prediction.attempts, prediction.losses) == ("succeeded", 4, 1)
+
+
+def test_a_host_that_cannot_be_looked_at_any_more_is_not_asked_again(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    fake.script(Script(steps=["Hello", gate], stream=False))
+    prediction = ask(model)
+    wait_until(lambda: stored_text(prediction.pk) == "Hello")
+    limited = Answer(429, {"detail": "Request was throttled.", "status": 429, "retry_after": 0.1})
+    monkeypatch.setitem(PATIENCE, "replicate", timedelta())
+    fake.fail("get", *[limited] * 50)
+
+    assert (ended(prediction).status, prediction.output) == ("failed", "Hello")
+    assert len(fake.ledger.to("create")) == 1
+    gate.open()
+
+
 def test_a_create_that_fails_again_and_again_is_given_up(
     model: Model, fake: FakeReplicate, worker: WorkerThread
 ) -> None:

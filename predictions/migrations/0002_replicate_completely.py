@@ -77,6 +77,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='prediction',
+            name='losses',
+            field=models.PositiveIntegerField(default=0),
+        ),
+        migrations.AddField(
+            model_name='prediction',
             name='progress',
             field=models.PositiveSmallIntegerField(blank=True, null=True),
         ),

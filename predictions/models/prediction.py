@@ -155,6 +155,7 @@ class Prediction(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     not_before = models.DateTimeField(null=True, blank=True)  # asked too early: the provider was busy or away
     attempts = models.PositiveIntegerField(default=0)  # how often the provider was asked
+    losses = models.PositiveIntegerField(default=0)  # how often nothing came of that, and it was not a refusal
 
     asked_for = models.CharField(max_length=250, blank=True)  # the reference that the provider was asked for
     answered_model = models.CharField(max_length=250, blank=True)  # the model and the version that the provider
@@ -172,7 +173,7 @@ class Prediction(models.Model):
     # What a run may change, besides the text.
     STATE: ClassVar[tuple[str, ...]] = (
         *("status", "edition", "error", "logs", "progress", "file_count", "metrics"),
-        *("asked_at", "lost_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts"),
+        *("asked_at", "lost_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts", "losses"),
         *("asked_for", "provider_id", "answered_model", "answered_version", "urls"),
     )
 
@@ -323,6 +324,10 @@ class Prediction(models.Model):
         """Note that the first `count` files of the output are kept."""
         if count > self.file_count:
             self._set(file_count=count)
+
+    def note_loss(self) -> None:
+        """Note that what the provider was asked for did not arrive there, or was forgotten."""
+        self._set(losses=self.losses + 1)
 
     def note_not_taken(self, *, not_before: datetime) -> None:
         """Note that the provider took nothing: back to the queue, until `not_before`."""

@@ -50,7 +50,12 @@ class Started:
 
     def child(self, words: str) -> int:
         """Return the process below this one whose command has these words."""
-        return next(process for process in descendants(self.process.pid) if words in command(process))
+
+        def find() -> int | None:
+            return next((process for process in descendants(self.process.pid) if words in command(process)), None)
+
+        found: int = wait_until(find)
+        return found
 
 
 def environment(**variables: str) -> dict[str, str]:

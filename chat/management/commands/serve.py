@@ -6,21 +6,16 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from channels.routing import get_default_application
-
-# Before Twisted's reactor, which it chooses.
-from daphne.server import Server
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
-from twisted.internet import reactor
 
 from chat.models import SetupToken
+from chat.server import WebServer
 from predictions.bus import bus
 from predictions.worker import Worker
 
-FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
 WORKER_GRACE = 15.0  # seconds in which a worker hands back what it has not finished
 
 
@@ -33,13 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         call_command("prepare")
-        server = Server(
-            get_default_application(),
-            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
-            websocket_max_message_size=FRAME_LIMIT,
-            websocket_max_frame_size=FRAME_LIMIT,
-            server_name="parley",
-        )
+        server = WebServer(host=host, port=port, farewell=0)  # nobody else is there for the browsers
         thread = WorkerThread(server)
 
         def begin() -> None:
@@ -69,7 +58,7 @@ class Command(BaseCommand):
 class WorkerThread(threading.Thread):
     """A worker in an event loop of its own, so that neither pages nor answers wait for the other."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: WebServer) -> None:
         super().__init__(name="worker", daemon=True)
         self.error: BaseException | None = None
         self._server = server
@@ -82,7 +71,7 @@ class WorkerThread(threading.Thread):
                 runner.run(self._worker.run())
         except BaseException as error:
             self.error = error
-            reactor.callFromThread(self._server.stop)
+            self._server.stop_soon()
             raise
 
     def finish(self) -> None:

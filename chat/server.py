@@ -1,0 +1,131 @@
+"""The web server: daphne, but it waits for slow readers, and takes its leave of browsers.
+
+Daphne takes all that an application sends into memory, however slowly it is read, and on SIGTERM cuts every connection
+off. Here `send` returns when there is room again, and the browsers are told to come back (1012) one after the other,
+so that those who serve them next are not overrun.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+from functools import partial
+from typing import Any
+
+from channels.routing import get_default_application
+
+# Before Twisted's reactor, which it chooses.
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
+
+logger = logging.getLogger(__name__)
+
+FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
+FAREWELL = 5.0  # seconds over which browsers are sent elsewhere
+LONGEST_LEAVE = 8.0  # seconds after which whatever still runs is cut off
+LOOK_AGAIN = 0.05  # seconds between looks whether all have gone
+SERVICE_RESTART = 1012
+GONE = {"disconnected": 0.0}  # what daphne notes of a connection that has ended
+
+
+class WebServer(Server):
+    """Serve `application` until a signal comes; a second one ends it at once."""
+
+    def __init__(self, *, host: str, port: int, farewell: float = FAREWELL, application: Any = None) -> None:
+        super().__init__(
+            application or get_default_application(),
+            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
+            signal_handlers=False,
+            websocket_max_message_size=FRAME_LIMIT,
+            websocket_max_frame_size=FRAME_LIMIT,
+            server_name="parley",
+        )
+        self._farewell = farewell
+        self._ports: list[Any] = []
+        self._leaving: asyncio.Future[None] | None = None
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: reactor.callFromThread(self.leave))
+        super().run()
+
+    def stop_soon(self) -> None:
+        """End at once; from any thread."""
+        reactor.callFromThread(self.stop)
+
+    def leave(self) -> None:
+        """Take nothing new, send the browsers elsewhere, and end."""
+        if self._leaving is not None:
+            self.stop()
+            return
+        for port in self._ports:
+            port.stopListening()
+        self._leaving = asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        for protocol in self._open():
+            if isinstance(protocol, WebSocketProtocol):
+                pause = random.uniform(0, self._farewell)  # noqa: S311 - so that not all come back at once
+                asyncio.get_running_loop().call_later(pause, partial(protocol.sendCloseFrame, code=SERVICE_RESTART))
+        try:
+            async with asyncio.timeout(LONGEST_LEAVE):
+                while self._open():  # noqa: ASYNC110 - daphne tells nobody when a connection ends
+                    await asyncio.sleep(LOOK_AGAIN)
+        except TimeoutError:
+            logger.warning("%d connections are cut off.", len(self._open()))
+        self.stop()
+
+    def _open(self) -> list[Any]:
+        """The requests and sockets that are not over yet."""
+        return [protocol for protocol, details in self.connections.items() if "disconnected" not in details]
+
+    def listen_success(self, port: Any) -> None:
+        self._ports.append(port)
+        super().listen_success(port)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        flow = self._flow_of(protocol, message)
+        await super().handle_reply(protocol, message)
+        if flow is not None:
+            await flow.wait()
+
+    def _flow_of(self, protocol: Any, message: dict[str, Any]) -> "Flow | None":
+        """Return what tells whether there is room after `message`; None if nothing follows, or nobody is there."""
+        follows = message["type"] == "websocket.send" or message.get("more_body", False)
+        flow: Flow | None = getattr(protocol, "flow", None)
+        if follows and flow is None and "disconnected" not in self.connections.get(protocol, GONE):
+            flow = protocol.flow = Flow()
+            flow.watch(protocol)
+        if flow is not None and message["type"] == "http.response.body" and not follows:
+            protocol.flow = None
+            protocol.unregisterProducer()
+            return None
+        return flow
+
+
+class Flow:
+    """Whether more may be written to a connection, as Twisted tells a producer."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def watch(self, protocol: Any) -> None:
+        if isinstance(protocol, WebSocketProtocol):
+            # The transport still tells the HTTP channel that the socket began as.
+            protocol.transport.unregisterProducer()
+            protocol.transport.registerProducer(self, True)
+        else:
+            protocol.registerProducer(self, True)
+
+    async def wait(self) -> None:
+        await self._free.wait()
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's names
+        self._free.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self._free.set()
+
+    stopProducing = resumeProducing  # noqa: N815

@@ -1,0 +1,159 @@
+"""The web server: it does not hold in memory what nobody reads, and takes its leave of browsers."""
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import WAIT_LIMIT, wait_until
+from tests.websocket import CLOSE, WebSocket
+
+PROJECT = Path(__file__).parent.parent
+PIECE, PIECES = 65_536, 1_500  # of what `/flood` and the socket send; no kernel buffers so many
+UNREAD = 500  # pieces: far more than a kernel keeps for a connection, far fewer than there are
+
+# An application that counts what the server has taken of it: what lies beyond that is in nobody's memory.
+APPLICATION = f"""
+import sys
+from chat.server import WebServer
+
+taken = 0
+
+async def application(scope, receive, send):
+    global taken
+    if scope["type"] == "websocket":
+        await send({{"type": "websocket.accept"}})
+        if scope["path"] == "/flood":
+            for number in range({PIECES}):
+                await send({{"type": "websocket.send", "bytes": b"x" * {PIECE}}})
+                taken += 1
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+    else:
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        if scope["path"] == "/flood":
+            for number in range({PIECES}):
+                await send({{"type": "http.response.body", "body": b"x" * {PIECE}, "more_body": True}})
+                taken += 1
+        await send({{"type": "http.response.body", "body": str(taken).encode()}})
+
+server = WebServer(host="127.0.0.1", port=0, farewell=float(sys.argv[1]), application=application)
+server.ready_callable = lambda: print(server.listening_addresses[0][1], flush=True)
+server.run()
+"""
+
+
+class RunningServer:
+    def __init__(self, stack: ExitStack, farewell: float) -> None:
+        self.process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", APPLICATION, str(farewell)],
+                cwd=PROJECT,
+                env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(PROJECT)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        stack.callback(self.process.kill)
+        assert self.process.stdout
+        self.port = int(self.process.stdout.readline())
+
+    @property
+    def taken(self) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_LIMIT)
+        connection.request("GET", "/taken")
+        taken = int(connection.getresponse().read())
+        connection.close()
+        return taken
+
+    def waits(self) -> bool:
+        """Whether it takes nothing more, while it has answered many others."""
+        before = self.taken
+        return before > 0 and all(self.taken == before for _ in range(50))
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_a_file_is_sent_as_fast_as_it_is_read(stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    reader = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), WAIT_LIMIT))
+    reader.sendall(b"GET /flood HTTP/1.0\r\n\r\n")
+    wait_until(server.waits)
+    assert server.taken < UNREAD
+
+    with reader.makefile("rb") as answer:
+        while answer.readline().strip():
+            pass
+        assert len(answer.read()) == PIECE * PIECES + len(str(PIECES))
+
+
+def test_a_socket_is_sent_as_fast_as_it_is_read(stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    reader = stack.enter_context(WebSocket(server.port, "/flood"))
+    wait_until(server.waits)
+    assert server.taken < UNREAD
+
+    assert sum(len(reader.receive()[1]) for _ in range(PIECES)) == PIECE * PIECES
+
+
+def test_a_reader_that_goes_away_holds_nothing_up(stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    for reader in (WebSocket(server.port, "/flood"), socket.create_connection(("127.0.0.1", server.port))):
+        with reader:
+            if isinstance(reader, socket.socket):
+                reader.sendall(b"GET /flood HTTP/1.0\r\n\r\n")
+            wait_until(server.waits)
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(WAIT_LIMIT) == 0
+
+
+@pytest.mark.parametrize("farewell", [0.0, 0.5])
+def test_browsers_are_sent_elsewhere_before_it_ends(farewell: float, stack: ExitStack) -> None:
+    server = RunningServer(stack, farewell)
+    browsers = [stack.enter_context(WebSocket(server.port, "/")) for _ in range(20)]
+    server.process.send_signal(signal.SIGTERM)
+
+    assert {browser.close_code() for browser in browsers} == {1012}
+    assert server.process.wait(WAIT_LIMIT) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+def test_a_request_that_runs_is_answered_to_its_end(stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    reader = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), WAIT_LIMIT))
+    reader.sendall(b"GET /flood HTTP/1.0\r\n\r\n")
+    wait_until(server.waits)
+    server.process.send_signal(signal.SIGTERM)
+
+    with reader.makefile("rb") as answer:
+        while answer.readline().strip():
+            pass
+        assert len(answer.read()) == PIECE * PIECES + len(str(PIECES))
+    assert server.process.wait(WAIT_LIMIT) == 0
+
+
+def test_a_second_signal_ends_it_at_once(stack: ExitStack) -> None:
+    server = RunningServer(stack, 60)
+    browser = stack.enter_context(WebSocket(server.port, "/"))
+    server.process.send_signal(signal.SIGTERM)
+
+    def ended() -> bool:
+        server.process.send_signal(signal.SIGTERM)
+        return server.process.poll() is not None
+
+    wait_until(ended)
+    with pytest.raises((EOFError, ConnectionError)):
+        while browser.receive()[0] != CLOSE:
+            pass

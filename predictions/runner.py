@@ -42,6 +42,7 @@ LOSSES = 2  # how often a host may forget the same answer and is asked again
 FIND_AGES = (2.0, 10.0, 30.0, 60.0)  # seconds after the asking at which a lost create is looked for
 POLL_GROWTH = 1.3
 CANCEL_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds after a cancel that did not arrive
+CANCELS = 2  # a Cog server says yes and forgets about some that come right after the start
 STOP_PATIENCE = 5.0  # seconds between a cancel and its effect; then the page is freed all the same
 QUIET = 15.0  # seconds without a word, after which the prediction is looked at beside its stream
 FILES_AT_ONCE = 4  # of one answer that are copied
@@ -338,8 +339,9 @@ class Runner:
         await self._stop.wait()
         self.prediction.cancel_requested_at = self.prediction.cancel_requested_at or timezone.now()
         await self._asked.wait()
-        await self._cancel_at_provider()
-        await asyncio.sleep(STOP_PATIENCE)
+        for _ in range(CANCELS):
+            await self._cancel_at_provider()
+            await asyncio.sleep(STOP_PATIENCE / CANCELS)
 
     async def _cancel_at_provider(self) -> None:
         for pause in CANCEL_PAUSES:

@@ -515,6 +515,7 @@ def test_a_host_that_ignores_the_cancel_does_not_hold_the_page(
     row(prediction).request_cancel()
 
     assert (ended(prediction).status, prediction.output) == ("canceled", "Hello")
+    assert fake.ledger.created[0].cancels == 2
     gate.open()
 
 

@@ -11,7 +11,8 @@ import queue
 import secrets
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,10 @@ class Engine:
         # The engine opens a port on loopback, and its tokenizer is only there: a random key keeps everybody else out.
         self._key = secrets.token_urlsafe()
         self._server = xllamacpp.Server(_parameters(self._key))
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # One thread for all answers: until a new thread runs, Python 3.11 takes it for the one that made it, and an
+        # exception thrown into that one (a cancel) kills the new thread instead; both would then wait for ever.
+        threading.Thread(target=self._work, name="engine", daemon=True).start()
 
     def count_tokens(self, text: str) -> int:
         address = urlsplit(self._server.listening_address)
@@ -79,10 +84,9 @@ class Engine:
         }
         chunks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         stopped = threading.Event()
-        thread = threading.Thread(target=self._ask, args=(request, chunks, stopped), name="engine", daemon=True)
         timings: dict[str, Any] = {}
         try:
-            thread.start()
+            self._jobs.put(partial(self._ask, request, chunks, stopped))
             while (chunk := _next(chunks)) is not None:
                 if error := chunk.get("error"):
                     raise EngineError(error["message"])
@@ -92,9 +96,17 @@ class Engine:
                         yield text
         finally:
             stopped.set()
-            if thread.ident:  # else the exception came before the start
-                thread.join()
+            self._wait_until_idle()
         return timings
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+
+    def _wait_until_idle(self) -> None:
+        idle = threading.Event()
+        self._jobs.put(idle.set)
+        idle.wait()
 
     def _ask(self, request: dict[str, Any], chunks: queue.SimpleQueue, stopped: threading.Event) -> None:
         """Put the engine's chunks into `chunks`, then None."""
@@ -104,7 +116,8 @@ class Engine:
             return stopped.is_set()
 
         try:
-            self._server.handle_chat_completions(request, receive)
+            if not stopped.is_set():
+                self._server.handle_chat_completions(request, receive)
         except Exception as error:  # noqa: BLE001 (the top of a thread: whoever waits for the chunks must hear of it)
             chunks.put({"error": {"message": str(error)}})
         finally:

@@ -452,7 +452,7 @@ launcher.wait()
         wait_until(lambda: not _listens(url))
 
     def test_server_that_is_busy_with_nothing_is_noticed(self) -> None:
-        questions = itertools.count()  # each of which costs the server a little
+        questions = itertools.count(7)  # each of which costs the server a little
         watch = serve.Watch(lambda: "BUSY", lambda: next(questions))
         looks = serve.STUCK // serve.WATCH
 

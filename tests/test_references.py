@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictions.references import Reference, ReferenceNotUnderstood, parse
+from predictions.references import PAGES, Reference, ReferenceNotUnderstood, parse
 
 HASH = "39ed52f2a78e934b3ba6e2a89f5b1c712de7dfea535525255b1aa35c5565e08b"
 MODEL = Reference("acme", "chat")
@@ -13,8 +13,10 @@ DEPLOYMENT = Reference("acme", "chat", is_deployment=True)
 
 names = st.from_regex(r"[A-Za-z0-9._-]{0,49}[A-Za-z0-9_-][A-Za-z0-9._-]{0,50}", fullmatch=True)
 hashes = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+# Nobody has the name of one of Replicate's own pages, or of its site.
+owners = names.filter(lambda name: name.lower() not in PAGES and not name.lower().endswith("replicate.com"))
 references = st.one_of(
-    st.builds(Reference, names, names, hashes | st.just("")),
+    st.builds(Reference, owners, names, hashes | st.just("")),
     st.builds(Reference, version=hashes),
     st.builds(Reference, names, names, is_deployment=st.just(True)),
 )

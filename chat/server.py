@@ -17,6 +17,7 @@ from channels.routing import get_default_application
 # Before Twisted's reactor, which it chooses.
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
+from django.core.management.base import CommandError
 from twisted.internet import reactor
 
 logger = logging.getLogger(__name__)
@@ -41,14 +42,18 @@ class WebServer(Server):
             websocket_max_frame_size=FRAME_LIMIT,
             server_name="parley",
         )
+        self._place = f"Port {port} on {host}"
         self._farewell = farewell
         self._ports: list[Any] = []
         self._leaving: asyncio.Future[None] | None = None
 
     def run(self) -> None:
+        """Return after the end; raise CommandError if somebody else listens there."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reactor.callFromThread(self.leave))
         super().run()
+        if not self.listening_addresses:
+            raise CommandError(f"{self._place} is taken. Choose another one with --port or PARLEY_PORT.")
 
     def stop_soon(self) -> None:
         """End at once; from any thread."""

@@ -7,7 +7,6 @@ ends the trouble (a circuit breaker). Everything here is written by workers, und
 import random
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Self
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -34,9 +33,6 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
         """Return the row, which nobody else can change until the transaction ends."""
         self.of(provider)
         return self.select_for_update().get(provider=provider)
-
-    def in_trouble(self) -> Self:
-        return self.filter(provider__enabled=True).exclude(trouble="")
 
 
 class Condition(models.Model):

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.urls import reverse
 
 from chat.models import SetupToken
@@ -39,8 +39,6 @@ class Command(BaseCommand):
 
         server.ready_callable = begin
         server.run()
-        if not server.listening_addresses:
-            raise CommandError(f"Port {port} on {host} is taken. Choose another one with --port or PARLEY_PORT.")
         thread.finish()
         bus.close()
         if thread.error is not None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from chat.server import WebServer
 from predictions.bus import bus
@@ -20,5 +20,3 @@ class Command(BaseCommand):
         server = WebServer(host=host, port=port)
         server.run()
         bus.close()
-        if not server.listening_addresses:
-            raise CommandError(f"Port {port} on {host} is taken. Choose another one with --port or PARLEY_PORT.")

@@ -416,6 +416,18 @@ def test_who_cannot_look_does_not_ask_again(model: Model, fake: FakeReplicate, w
     assert len(fake.ledger.to("create")) == 1
 
 
+@pytest.mark.parametrize("page", ["no json", {"detail": "try later"}], ids=["no JSON", "no list"])
+def test_a_list_that_cannot_be_read_proves_nothing(
+    page: Any, model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(on_create=Cut(None, "reset")))
+    fake.fail("list", *[Answer(200, page)] * 10)
+    prediction = ended(ask(model))
+
+    assert "not asked again" in prediction.error
+    assert len(fake.ledger.to("create")) == 1
+
+
 def test_what_belongs_to_another_question_is_not_adopted(
     model: Model, fake: FakeReplicate, worker: WorkerThread
 ) -> None:

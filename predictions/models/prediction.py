@@ -17,6 +17,7 @@ from predictions.models.catalogue import Model, Provider, Version
 from predictions.models.condition import Condition
 from predictions.progress import progress_of
 from predictions.queue import fair_order
+from predictions.schema import OutputKind
 from predictions.transcript import Transcript
 
 LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its predictions
@@ -196,6 +197,16 @@ class Prediction(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What its version's schema says comes out."""
+        return self.version.output_kind if self.version else OutputKind.UNKNOWN
+
+    @property
+    def separator(self) -> str:
+        """What stands between the parts of an output that is a list of texts."""
+        return self.version.separator if self.version else ""
 
     @property
     def phase(self) -> str:

@@ -198,7 +198,7 @@ class _EventReader:
 
     def __init__(self, prediction: Prediction) -> None:
         self._prediction = prediction
-        self._separator = prediction.version.separator if prediction.version else ""
+        self._separator = prediction.separator
         self._offset = 0
         self._logs = ""
 
@@ -252,9 +252,9 @@ def _snapshot(prediction: Prediction, answer: Answer) -> Snapshot:
 
 def _snapshot_of(prediction: Prediction, data: dict[str, Any]) -> Snapshot:
     status = data.get("status", PROCESSING)
-    kind = prediction.version.output_kind if prediction.version else OutputKind.UNKNOWN
-    separator = prediction.version.separator if prediction.version else ""
-    text, files = read_output(data.get("output"), kind, separator=separator, is_file=lambda address: False)
+    text, files = read_output(
+        data.get("output"), prediction.output_kind, separator=prediction.separator, is_file=lambda address: False
+    )
     return Snapshot(
         provider_id=prediction.provider_id,
         status=status if status in TERMINAL or status == STARTING else PROCESSING,

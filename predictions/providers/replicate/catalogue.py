@@ -135,6 +135,14 @@ class ReplicateCatalogue:
             facts=model.facts,
         )
 
+    async def page(self, address: str) -> tuple[list[dict[str, Any]], str | None]:
+        """Read one page of a list, `{"next": address or null, "results": […]}`: its rows, and where it goes on."""
+        data = await self._read(address)
+        if not isinstance(data.get("results"), list):
+            raise AnswerLost("Replicate answered with something other than a list.")
+        following = data.get("next")
+        return _rows(data, "results"), following if isinstance(following, str) and following else None
+
     async def _read(self, path: str) -> dict[str, Any]:
         answer = await self.get(path)
         raise_for(answer)
@@ -143,15 +151,14 @@ class ReplicateCatalogue:
         return answer.json
 
     async def _read_list(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the rows of a list, page by page: `{"next": address or null, "results": […]}`."""
-        address: Any = path
+        """Yield the rows of a list, page by page."""
         for _ in range(PAGES):
-            page = await self._read(address)
-            for row in _rows(page, "results"):
+            rows, following = await self.page(path)
+            for row in rows:
                 yield row
-            address = page.get("next")
-            if not isinstance(address, str):
+            if following is None:
                 return
+            path = following
 
 
 def _rows(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

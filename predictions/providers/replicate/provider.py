@@ -27,7 +27,7 @@ from predictions.providers.base import Description, Sent
 from predictions.providers.errors import AddressRefused, AnswerLost, PredictionGone, StreamInterrupted
 from predictions.providers.http import Answer, Download, HostClient
 from predictions.providers.replicate.catalogue import ReplicateCatalogue, reference_of
-from predictions.providers.replicate.reading import is_id, kind_of, snapshot_of
+from predictions.providers.replicate.reading import is_id, snapshot_of
 from predictions.providers.replicate.stream import EventReader
 from predictions.providers.replicate.words import raise_for
 from predictions.providers.sse import EventStreamParser, NotAnEventStream
@@ -92,22 +92,20 @@ class ReplicateProvider:
         since = prediction.asked_at - CLOCK_SKEW
         path = f"/predictions?created_after={quote(since.isoformat())}"
         for _ in range(PAGES_LOOKED_THROUGH):
-            answer = await self.catalogue.get(path)
-            raise_for(answer)
-            page = answer.json if isinstance(answer.json, dict) else {}
-            rows = {row["id"]: row for row in page.get("results") or [] if _may_be(prediction, given, row, since)}
+            page, following = await self.catalogue.page(path)
+            rows = {row["id"]: row for row in page if _may_be(prediction, given, row, since)}
             is_certain = any(row.get("webhook") for row in rows.values())
             found = await insist(_adopt_one, prediction, list(rows)[::-1], is_certain=is_certain)
             if found:
                 return snapshot_of(prediction, rows[found], is_file=self._client.may_hold_files)
-            if not page.get("next"):
+            if following is None:
                 return None
-            path = str(page["next"])
+            path = following
         raise AnswerLost("Replicate's list of predictions is too long to look through.")
 
     async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
         url = prediction.urls.get("stream")
-        if not url or kind_of(prediction) in NO_STREAM_KINDS or urlsplit(url).path.startswith("/v1/files/"):
+        if not url or prediction.output_kind in NO_STREAM_KINDS or urlsplit(url).path.startswith("/v1/files/"):
             raise StreamInterrupted("There is no stream of text.")
         reader = EventReader()
         if prediction.transcript.end:  # the beginning was read by another worker
@@ -211,9 +209,9 @@ def _target(prediction: Prediction) -> Reference:
     return Reference(model.owner, model.name, version=prediction.version.identifier)
 
 
-def _may_be(prediction: Prediction, given: dict[str, Any], row: Any, since: datetime) -> bool:
+def _may_be(prediction: Prediction, given: dict[str, Any], row: dict[str, Any], since: datetime) -> bool:
     """Whether a row of the list may be what was asked for: our webhook, or the same input and not older."""
-    if not isinstance(row, dict) or not is_id(row.get("id")):
+    if not is_id(row.get("id")):
         return False
     if row.get("webhook"):
         return bool(row["webhook"] == webhooks.address_for(prediction))

@@ -9,7 +9,6 @@ from predictions.outputs import read_output
 from predictions.providers.base import metrics_of
 from predictions.providers.errors import AnswerLost
 from predictions.providers.replicate.words import REMOVED, model_error
-from predictions.schema import OutputKind
 
 ID_LENGTH = 200  # characters; 26 in all recordings
 NAME_LENGTH = 250  # characters of `owner/name`
@@ -26,7 +25,7 @@ def snapshot_of(prediction: Prediction, data: Any, *, is_file: Callable[[str], b
         output = None
         if status == SUCCEEDED:
             status, error = FAILED, REMOVED
-    text, files = read_output(output, kind_of(prediction), separator=_separator(prediction), is_file=is_file)
+    text, files = read_output(output, prediction.output_kind, separator=prediction.separator, is_file=is_file)
     return Snapshot(
         provider_id=data["id"],
         status=status,
@@ -43,11 +42,3 @@ def snapshot_of(prediction: Prediction, data: Any, *, is_file: Callable[[str], b
 
 def is_id(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LENGTH
-
-
-def kind_of(prediction: Prediction) -> OutputKind:
-    return prediction.version.output_kind if prediction.version else OutputKind.UNKNOWN
-
-
-def _separator(prediction: Prediction) -> str:
-    return prediction.version.separator if prediction.version else ""

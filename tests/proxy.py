@@ -25,6 +25,7 @@ from tests.fake_replicate.scripts import pause
 
 THREAD_LIMIT = 10.0  # seconds to start, to stop and to answer a call
 READ_SIZE = 64 * 1024
+SETTLING = 5  # turns of the loop until a connection that was just accepted is one of our tasks
 
 Direction = Literal["answer", "request"]
 
@@ -137,6 +138,8 @@ class FaultyProxy:
         self._ready.set()
         await self._stopping.wait()
         await self._stop_listening()
+        for _ in range(SETTLING):
+            await asyncio.sleep(0)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -78,7 +78,6 @@ def pause_of(provider: Provider) -> float:
 def test_a_host_that_was_never_asked_is_well(small: Provider) -> None:
     assert (of(small).trouble, of(small).wait_for_create(timezone.now())) == ("", 0)
     assert take(small, 1_000) == 1_000
-    assert not Condition.objects.in_trouble().exists()
 
 
 def test_a_host_in_trouble_is_left_in_peace_then_tried_with_one_question_until_it_takes_it(
@@ -147,19 +146,10 @@ def test_a_trouble_tells_since_when_and_what_it_is_now(small: Provider, clock: C
 
     ill = of(small)
     assert (ill.trouble, ill.trouble_since, ill.failures) == ("It has trouble (error 503).", began, 2)
-    assert list(Condition.objects.in_trouble()) == [ill]
 
     Condition.note_success(small)
     well = of(small)
     assert (well.trouble, well.trouble_since, well.failures, well.not_before) == ("", None, 0, None)
-    assert not Condition.objects.in_trouble().exists()
-
-
-def test_a_host_that_is_switched_off_is_in_nobodys_way(small: Provider) -> None:
-    Condition.note_trouble(small, "It cannot be reached.")
-    Provider.objects.update(enabled=False)
-
-    assert not Condition.objects.in_trouble().exists()
 
 
 def test_the_trouble_of_one_host_is_not_anothers(small: Provider, host: Provider) -> None:

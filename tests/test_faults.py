@@ -259,10 +259,10 @@ def test_f02_a_token_that_is_not_accepted_is_told_to_all_until_it_is(
 
     assert {(prediction.status, prediction.attempts) for prediction in refused} == {("failed", 1)}
     assert all("REPLICATE_API_TOKEN" in prediction.error for prediction in refused)
-    assert Condition.objects.in_trouble().get().trouble == refused[0].error
+    assert condition(model).trouble == refused[0].error
     fake.accept_token()
     assert ended(ask(model)).status == "succeeded"
-    assert not Condition.objects.in_trouble().exists()
+    assert condition(model).trouble == ""
 
 
 def test_f03_without_credit_every_question_is_told_so_until_somebody_pays(

@@ -4,6 +4,7 @@ import base64
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import Self
 
 TEXT, CLOSE, PING = 1, 8, 9
@@ -50,11 +51,12 @@ class WebSocket:
         return head[0] & 15, self._read(length)
 
     def close_code(self) -> int:
-        """Read on until the server closes, answer as one should, and return its code."""
+        """Read on until the server closes, answer if it is still there, and return its code."""
         while True:
             kind, content = self.receive()
             if kind == CLOSE:
-                self._send(CLOSE, content)
+                with suppress(ConnectionError):
+                    self._send(CLOSE, content)
                 [code] = struct.unpack(">H", content[:2])
                 return int(code)
 

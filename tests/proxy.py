@@ -138,12 +138,18 @@ class FaultyProxy:
         self._ready.set()
         await self._stopping.wait()
         await self._stop_listening()
-        for _ in range(SETTLING):
-            await asyncio.sleep(0)
+        await self._let_connections_open()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _let_connections_open(self) -> None:
+        """Wait for those that are just being made: cancelled half-way, they would never be closed."""
+        for _ in range(SETTLING):
+            await asyncio.sleep(0)
+        while len(self._open) < len(self._tasks):
+            await asyncio.sleep(0)
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._take_connection, "127.0.0.1", self.port)
@@ -261,6 +267,5 @@ class _Connection:
         finally:
             for task in flows:
                 task.cancel()
-            await asyncio.gather(*flows, return_exceptions=True)
             for flow in self.flows.values():
                 flow.end()

@@ -1,0 +1,128 @@
+"""One tab of a browser: the conversation it shows, the answers it follows, and the frames it is told.
+
+How the frames travel (WebSocket, event stream, long poll) is no concern of it. It relays news and nothing else;
+whatever it was doing, the database knows.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+from chat import news
+from chat.models import User
+from predictions.bus import bus
+from predictions.database import query
+from predictions.follow import follow
+from predictions.models import Prediction
+from predictions.runner import cancel_once
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 10.0  # seconds; a page that hears nothing for 15 connects anew
+LOOK_AGAIN = 5.0  # seconds between looks for new messages when no news comes
+FOLLOWED = 20  # answers that one tab may follow at once
+
+
+class NotUnderstood(Exception):
+    """A frame from a browser that says nothing a tab can do."""
+
+
+class Tab:
+    """Tells one tab what happens, from `open` and `follow` until `close`.
+
+    `send` takes a frame and returns when there is room for the next one. `fail` is called where the news cannot be
+    had: the page then comes back by itself.
+    """
+
+    def __init__(self, user: User, send: Callable[[str], Awaitable[None]], fail: Callable[[], Awaitable[None]]) -> None:
+        self._user = user
+        self._send = send
+        self._fail = fail
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        await self._start("heartbeat", self._beat())
+
+    async def close(self) -> None:
+        for task in list(self._tasks.values()):
+            await cancel_once(task)
+
+    async def take(self, text: str) -> None:
+        """Do what a frame from the browser asks for; one that is not understood is refused."""
+        try:
+            await self._do(json.loads(text))
+        except (ValueError, RecursionError, NotUnderstood):
+            await self._send(news.refused("This frame is not understood."))
+
+    async def _do(self, frame: Any) -> None:  # whatever JSON came
+        match frame:
+            case {"type": "open", "conversation": str(key), "after": int(after)} if after >= 0:
+                await self._start("open", self._tell_messages(UUID(key), after))
+            case {"type": "follow", "prediction": str(key), "edition": int(edition), "after": int(after)} if (
+                edition >= 0 and after >= 0
+            ):
+                await self._start(f"follow {UUID(key)}", self._tell_progress(UUID(key), edition, after))
+            case _:
+                raise NotUnderstood
+
+    async def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside the others, in the place of what was done under this name."""
+        former = self._tasks.pop(name, None)
+        if former is not None:
+            await cancel_once(former)
+        if len(self._tasks) > FOLLOWED:
+            work.close()
+            await self._send(news.refused("This page follows too many answers at once."))
+            return
+        self._tasks[name] = asyncio.create_task(self._see_to(name, work))
+
+    async def _see_to(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # The page connects anew and says what it has; by then the database may be there again.
+            logger.exception("A tab is left, because its news failed.")
+            await self._fail()
+        if self._tasks.get(name) is asyncio.current_task():
+            del self._tasks[name]
+
+    async def _beat(self) -> None:
+        while True:
+            await self._send(news.HEARTBEAT)
+            await asyncio.sleep(HEARTBEAT)
+
+    async def _tell_messages(self, conversation: UUID, after: int) -> None:
+        path: tuple[str, ...] = ()
+        with bus.subscribe(f"conversation:{conversation}") as subscription:
+            while True:
+                tale = await query(news.messages_after, self._user, conversation, after)
+                if tale is None:
+                    await self._send(news.refused("There is no such conversation."))
+                    return
+                if tale.html or tale.path != path:
+                    await self._send(tale.frame())
+                path, after = tale.path, tale.after
+                await subscription.wait(LOOK_AGAIN)
+
+    async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
+        allowed = Prediction.objects.for_user(self._user).filter(pk=prediction, message__isnull=False)
+        if not await query(allowed.exists):
+            await self._send(news.refused("There is no such answer."))
+            return
+        told_state, has, told_files = "", (edition, after), 0
+        async for frame in follow(prediction, edition=edition, after=after):
+            if frame.is_last:
+                await self._send(await query(news.ended, prediction))
+                return
+            if (state := news.state(frame)) != told_state:
+                await self._send(state)
+                told_state = state
+            if frame.files > told_files:
+                await self._send(await query(news.files, prediction))
+                told_files = frame.files
+            if (frame.edition, frame.end) != has:
+                await self._send(news.output(frame))
+                has = (frame.edition, frame.end)

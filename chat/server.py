@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import signal
+import socket
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
 FAREWELL = 5.0  # seconds over which browsers are sent elsewhere
 LONGEST_LEAVE = 8.0  # seconds after which whatever still runs is cut off
+SOCKET_BUFFER = 65_536  # bytes that the system keeps for a socket; it doubles that, and Twisted keeps as much again
 LOOK_AGAIN = 0.05  # seconds between looks whether all have gone
 SERVICE_RESTART = 1012
 GONE = {"disconnected": 0.0}  # what daphne notes of a connection that has ended
@@ -118,6 +120,7 @@ class Flow:
 
     def watch(self, protocol: Any) -> None:
         if isinstance(protocol, WebSocketProtocol):
+            protocol.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
             # The transport still tells the HTTP channel that the socket began as.
             protocol.transport.unregisterProducer()
             protocol.transport.registerProducer(self, True)

@@ -7,6 +7,7 @@ whatever it was doing, the database knows.
 import asyncio
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0  # seconds; a page that hears nothing for 15 connects anew
 LOOK_AGAIN = 5.0  # seconds between looks for new messages when no news comes
+LOOK_SELDOM = 30.0  # the same where all processes' news arrives, but for what gets lost
 FOLLOWED = 20  # answers that one tab may follow at once
 
 
@@ -105,21 +107,23 @@ class Tab:
                 if tale.html or tale.path != path:
                     await self._send(tale.frame())
                 path, after = tale.path, tale.after
-                await subscription.wait(LOOK_AGAIN)
+                pause = LOOK_SELDOM if bus.reaches_others else LOOK_AGAIN
+                await subscription.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all look at once
 
     async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
         allowed = Prediction.objects.for_user(self._user).filter(pk=prediction, message__isnull=False)
         if not await query(allowed.exists):
             await self._send(news.refused("There is no such answer."))
             return
-        told_state, has, told_files = "", (edition, after), 0
+        standing: tuple[Any, ...] = ()
+        has, told_files = (edition, after), 0
         async for frame in follow(prediction, edition=edition, after=after):
             if frame.is_last:
                 await self._send(await query(news.ended, prediction))
                 return
-            if (state := news.state(frame)) != told_state:
-                await self._send(state)
-                told_state = state
+            if frame.standing != standing:
+                await self._send(news.state(frame))
+                standing = frame.standing
             if frame.files > told_files:
                 await self._send(await query(news.files, prediction))
                 told_files = frame.files

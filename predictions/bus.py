@@ -17,6 +17,8 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,9 @@ Topical = tuple[str, Message]
 
 CHANNEL = "parley"
 BACKLOG = 64  # messages a subscriber may leave unread before it must look into the database
-REDIS_TIMEOUT = 2.0  # seconds; hints that take longer are not worth waiting for
+OUTBOX = 10_000  # messages that may wait for Redis; what is pushed out is found in the database
+REDIS_TIMEOUT = 2.0  # seconds
+PUBLISH_TIMEOUT = 0.5  # seconds; hints that take longer are not worth waiting for
 RECONNECT_PAUSE = (0.2, 5.0)  # seconds between attempts, doubling
 PUBLISH_PAUSE = 5.0  # seconds without attempts to publish after Redis failed to take a hint
 
@@ -35,22 +39,24 @@ class Subscription:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._messages: deque[Topical] = deque()
+        self._messages: list[Topical] = []
         self._lapsed = False
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self, timeout: float) -> list[Topical] | None:
         """Wait for messages up to `timeout` seconds; None means that some were lost: look into the database."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._arrived.wait()
-        except TimeoutError:
-            return []
-        messages = None if self._lapsed else list(self._messages)
-        self._messages.clear()
-        self._lapsed = False
-        self._arrived.clear()
-        return messages
+        if not self._messages:
+            # By hand: `asyncio.timeout` around an event costs several times as much, and this runs for each frame.
+            self._waiter = self.loop.create_future()
+            timer = self.loop.call_later(timeout, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        messages, self._messages = self._messages, []
+        lapsed, self._lapsed = self._lapsed, False
+        return None if lapsed else messages
 
     def put(self, message: Topical) -> None:
         """Take a message; only to be called in the reader's loop."""
@@ -58,7 +64,11 @@ class Subscription:
             self._messages.append(message)
         else:
             self._lapsed = True
-        self._arrived.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Bus:
@@ -87,6 +97,11 @@ class Bus:
         """Tell everybody; never raises, and never waits for long."""
         self.deliver(messages)
 
+    @property
+    def reaches_others(self) -> bool:
+        """Whether what other processes tell is heard here."""
+        return False
+
     def close(self) -> None:
         """Tell and hear nothing any more: the process is about to end."""
 
@@ -110,17 +125,26 @@ def _put_all(parcel: list[tuple[Subscription, Topical]]) -> None:
 
 
 class RedisBus(Bus):
-    """Sends the messages through Redis, so that the subscribers of all processes get them."""
+    """Sends the messages through Redis, so that the subscribers of all processes get them.
+
+    Two threads do all that waits for Redis: nobody who publishes is held up, however slow it is.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._client = redis.Redis.from_url(
-            url, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT, health_check_interval=30
-        )
+        self._client = _connect(url, REDIS_TIMEOUT)
+        self._sender = _connect(url, PUBLISH_TIMEOUT)
         self._listening = threading.Event()
         self._listener: threading.Thread | None = None
+        self._outbox: deque[Topical] = deque(maxlen=OUTBOX)
+        self._outgoing = threading.Condition()
+        self._publisher: threading.Thread | None = None
         self._publisher_pause_until = 0.0
         self._closing = threading.Event()
+
+    @property
+    def reaches_others(self) -> bool:
+        return self._listening.is_set()
 
     @contextmanager
     def subscribe(self, *topics: str) -> Iterator[Subscription]:
@@ -129,28 +153,52 @@ class RedisBus(Bus):
             yield subscription
 
     def publish(self, *messages: Topical) -> None:
-        if self._client_is_down():
+        if time.monotonic() < self._publisher_pause_until or self._closing.is_set():
             self.deliver(messages)
             return
-        try:
-            self._client.publish(CHANNEL, json.dumps(messages))
-        except redis.RedisError as error:
-            logger.warning("Redis does not take hints (%s); readers look into the database instead.", error)
-            self._publisher_pause_until = time.monotonic() + PUBLISH_PAUSE
-            self.deliver(messages)
+        with self._outgoing:
+            self._outbox.extend(messages)
+            self._outgoing.notify()
+            if self._publisher is None:
+                self._publisher = threading.Thread(target=self._publish_for_ever, name="bus-out", daemon=True)
+                self._publisher.start()
 
     def ping(self) -> None:
         """Ask Redis for a sign of life; raises `redis.RedisError`."""
         self._client.ping()
 
     def close(self) -> None:
+        """Send what is left, and end."""
         self._closing.set()
-        if self._listener is not None:
-            self._listener.join(2 * REDIS_TIMEOUT)
+        with self._outgoing:
+            self._outgoing.notify()
+        for thread in (self._publisher, self._listener):
+            if thread is not None:
+                thread.join(2 * REDIS_TIMEOUT)
         self._client.close()
+        self._sender.close()
 
-    def _client_is_down(self) -> bool:
-        return time.monotonic() < self._publisher_pause_until
+    # ------------------------------------------------------------ out
+
+    def _publish_for_ever(self) -> None:
+        while messages := self._take_outgoing():
+            try:
+                self._sender.publish(CHANNEL, json.dumps(messages))
+            except redis.RedisError as error:
+                logger.warning("Redis does not take hints (%s); readers look into the database instead.", error)
+                self._publisher_pause_until = time.monotonic() + PUBLISH_PAUSE
+                self.deliver(messages)
+
+    def _take_outgoing(self) -> tuple[Topical, ...]:
+        """Wait for messages; return all there are, or none at the end."""
+        with self._outgoing:
+            while not self._outbox and not self._closing.is_set():
+                self._outgoing.wait()
+            messages = tuple(self._outbox)
+            self._outbox.clear()
+            return messages
+
+    # ------------------------------------------------------------ in
 
     def _start_listening(self) -> None:
         with self._lock:
@@ -190,6 +238,17 @@ class RedisBus(Bus):
             logger.warning("Something other than Parley writes to the Redis channel %r.", CHANNEL)
         else:
             self.deliver(messages)
+
+
+def _connect(url: str, timeout: float) -> redis.Redis:
+    # The client's own retries would take half a minute; one at once suffices for a connection that has gone stale.
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 bus: Bus = RedisBus(settings.REDIS_URL) if settings.REDIS_URL else Bus()

@@ -4,6 +4,7 @@ Event stream, poll and webhook are parsed into these few events, and `Prediction
 place that acts on them. Offsets count code points. Pure: no I/O, no database.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -110,6 +111,24 @@ def from_snapshot(snapshot: Snapshot) -> list[Event]:
     if snapshot.logs:
         events.append(Logs(snapshot.logs))
     return events
+
+
+def merged(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the same events with neighbouring pieces of text made one: half the work for those who act on them."""
+    texts: list[str] = []
+    begin = end = 0
+    for event in events:
+        if texts and not (isinstance(event, Output) and event.offset == end):
+            yield Output("".join(texts), begin)
+            texts.clear()
+        if isinstance(event, Output):
+            begin = begin if texts else event.offset
+            end = event.offset + len(event.text)
+            texts.append(event.text)
+        else:
+            yield event
+    if texts:
+        yield Output("".join(texts), begin)
 
 
 def clean(text: str) -> str:

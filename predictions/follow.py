@@ -1,7 +1,8 @@
 """Follow a prediction: what is stored of its text, then the rest as it comes, as one async iterator.
 
-A reader says what it has (`edition`, `after`) and gets frames that continue there. Hints of the bus
-that fit are passed on as they are; at any gap, and once a second, the log in the database is read.
+A reader says what it has (`edition`, `after`) and gets frames that continue there. Hints of the bus that fit are
+passed on as they are; at any gap, and where none come, the log in the database is read. A slow reader costs an
+offset, not a queue: what it has not taken is in the log.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from predictions.database import query
 from predictions.events import TERMINAL
 from predictions.models import Condition, OutputChunk, Prediction, Provider
 
-LOOK_AGAIN = 1.0  # seconds without a hint after which the log is read all the same
+LOOK_AGAIN = (1.0, 5.0)  # seconds without a hint after which the log is read all the same; more while nothing is new
+FRAME_TEXT = 32_768  # code points of one frame, but for the last
 READ_ATTEMPTS = 3  # a text may be folded or replaced between two queries, hardly ever twice
 
 ROW = (
@@ -45,10 +47,16 @@ class Frame:
     progress: int | None  # percent
     ahead: int = 0
     note: str = ""  # for people: why it is queued, unless all is well
+    has_more: bool = False  # text that did not fit in
 
     @property
     def is_last(self) -> bool:
         return self.phase in TERMINAL
+
+    @property
+    def standing(self) -> tuple[str, str, int | None, int, str]:
+        """What it tells besides text and files."""
+        return self.phase, self.since, self.progress, self.ahead, self.note
 
 
 async def follow(prediction: UUID, *, edition: int = 0, after: int = 0) -> AsyncIterator[Frame]:
@@ -61,14 +69,18 @@ async def follow(prediction: UUID, *, edition: int = 0, after: int = 0) -> Async
     with bus.subscribe(topic) as subscription:
         frame = await query(read_frame, prediction, edition=edition, after=after)
         yield frame
+        pause, longest = LOOK_AGAIN
         while not frame.is_last:
-            hints = await subscription.wait(LOOK_AGAIN)
-            fitting = _continue(frame, hints or [])
-            if not fitting:
-                fresh = await query(read_frame, prediction, edition=frame.edition, after=frame.end)
-                fitting = [] if _tells_nothing_new(frame, fresh) else [fresh]
-            for frame in fitting:
-                yield frame
+            # A long text comes in several frames, one after the other.
+            hints = [] if frame.has_more else await subscription.wait(pause)
+            following = _continued(frame, hints) if hints else None
+            if following is None:
+                following = await query(read_frame, prediction, edition=frame.edition, after=frame.end)
+                if _tells_nothing_new(frame, following):
+                    pause = min(2 * pause, longest)
+                    continue
+            pause, frame = LOOK_AGAIN[0], following
+            yield frame
 
 
 def read_frame(prediction: UUID, *, edition: int, after: int) -> Frame:
@@ -116,6 +128,7 @@ def _join(chunks: list[tuple[int, str]], after: int) -> str | None:
 def _frame(row: Prediction, offset: int, text: str) -> Frame:
     phase = row.phase
     is_queued = phase == "queued"
+    text, rest = (text, "") if row.is_terminal else (text[:FRAME_TEXT], text[FRAME_TEXT:])
     return Frame(
         prediction=row.pk,
         edition=row.edition,
@@ -128,6 +141,7 @@ def _frame(row: Prediction, offset: int, text: str) -> Frame:
         progress=row.progress,
         ahead=row.count_ahead() if is_queued else 0,
         note=_why_queued(row.model.provider) if is_queued else "",
+        has_more=bool(rest),
     )
 
 
@@ -136,17 +150,16 @@ def _why_queued(provider: Provider) -> str:
     return condition.reason_to_wait(timezone.now()) if condition else ""
 
 
-def _continue(frame: Frame, hints: list[tuple[str, Message]]) -> list[Frame]:
-    """Turn hints into frames that continue `frame`; none if there is a gap, an end or anything unusual."""
-    frames: list[Frame] = []
+def _continued(frame: Frame, hints: list[tuple[str, Message]]) -> Frame | None:
+    """Turn hints into the frame that continues `frame`; None if there is a gap, an end or anything unusual."""
+    texts, end = [], frame.end
     for _, hint in hints:
-        if hint.get("edition") != frame.edition or hint.get("offset") != frame.end:
-            return []
-        if hint.get("phase") in TOLD_BY_THE_ROW:
-            return []
-        frame = Frame(prediction=frame.prediction, **hint)
-        frames.append(frame)
-    return frames
+        if hint.get("edition") != frame.edition or hint.get("offset") != end or hint["phase"] in TOLD_BY_THE_ROW:
+            return None
+        texts.append(hint["text"])
+        end = hint["end"]
+    newest = {**hints[-1][1], "offset": frame.end, "text": "".join(texts)}
+    return Frame(prediction=frame.prediction, **newest)
 
 
 def _tells_nothing_new(before: Frame, now: Frame) -> bool:

@@ -11,13 +11,15 @@ that some are held by another; of those nothing is written, and their runs are g
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import DataError, Error, IntegrityError, connections, transaction
-from django.utils import timezone
+from django.db.models import Q
 
+from predictions import clock
 from predictions.bus import Topical, bus
 from predictions.database import query
 from predictions.events import FAILED
@@ -28,11 +30,18 @@ from predictions.signals import prediction_ended
 logger = logging.getLogger(__name__)
 
 TICK = 0.04  # seconds; a reader does not see it, the database does
+TICK_OF_STREAM = 0.0001  # seconds more for each stream: many of them are cheaper in fewer, larger commits
 LONGEST_TICK = 0.25  # seconds, when commits are slow
 RENEWAL = 5.0  # seconds between renewals of leases that have nothing to write
 BACKLOG = 262_144  # characters of one prediction that may wait for the database
+HINT_TEXT = 4_096  # characters that a hint carries; more is read from the log
+FOLDED = 256  # chunks of a running prediction that are joined into one
 RETRY_PAUSES = (0.1, 5.0)  # seconds after a failed commit, doubling
 UNSTORABLE = "The provider sent something that cannot be stored; Parley's log says more."
+
+
+class LeaseLost(Exception):
+    """Another worker sees the prediction through by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,15 @@ class Change:
     progress: int | None
     is_last: bool
     releases: bool  # the worker lets go of it
+    folds_from: int | None  # the chunks from this offset on are joined into one
 
     @property
     def hint(self) -> Topical:
+        topic = f"prediction:{self.prediction}"
+        if len(self.text) > HINT_TEXT:
+            return topic, {}
         end = self.offset + len(self.text)
-        return f"prediction:{self.prediction}", {
+        return topic, {
             "edition": self.edition,
             "offset": self.offset,
             "end": end,
@@ -73,6 +86,11 @@ class Batch:
 
     changes: list[Change]
     waiting: list[asyncio.Future[None]]
+    # Written with the changes, on the worker's own row. Where a commit's answer got lost, it tells whether they are.
+    stamp: datetime = field(default_factory=clock.now)
+    tries: int = 0
+    renews: bool = True  # the leases, too
+    alone: dict[UUID, bool] = field(default_factory=dict)  # written one by one so far, and whether the lease was lost
 
 
 class Journal:
@@ -81,9 +99,14 @@ class Journal:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._held: dict[UUID, Prediction] = {}
+        self._lost: set[UUID] = set()
+        self._renewed_at = clock.steady()
+        self._chunks: dict[UUID, tuple[int, int]] = {}  # where the unfolded chunks begin, and how many there are
         self._changed: dict[UUID, Prediction] = {}
         self._released: set[UUID] = set()
         self._waiting: list[asyncio.Future[None]] = []
+        self._pacing: list[asyncio.Future[None]] = []  # who waits for the next tick
+        self._ticked_at = 0.0
         self._urgent = asyncio.Event()
         self._something = asyncio.Event()
         self._batch: Batch | None = None  # the one being written, until the database has it
@@ -96,7 +119,14 @@ class Journal:
 
     def hold(self, prediction: Prediction) -> None:
         """Keep the lease of a claimed prediction from now on."""
+        self._lost.discard(prediction.pk)
         self._held[prediction.pk] = prediction
+
+    def let_go(self, prediction: Prediction) -> None:
+        """Forget what was remembered of a prediction whose run is over."""
+        self._lost.discard(prediction.pk)
+        self._released.discard(prediction.pk)
+        self._chunks.pop(prediction.pk, None)
 
     def note(self, prediction: Prediction) -> None:
         """Have what has become of `prediction` written at the next tick; the first text of an answer at once."""
@@ -112,10 +142,30 @@ class Journal:
         if prediction.transcript.unwritten_length > BACKLOG:
             await self.committed()
 
+    async def next_tick(self) -> None:
+        """Return just before the next tick: what has come by then is taken in and written together."""
+        future = asyncio.get_running_loop().create_future()
+        self._pacing.append(future)
+        self._something.set()
+        await future
+
     async def commit(self, prediction: Prediction) -> None:
-        """Return when everything about `prediction` is in the database."""
+        """Return when everything about `prediction` is in the database; raise LeaseLost."""
         self.note(prediction)
         await self.committed()
+        if prediction.pk in self._lost:
+            raise LeaseLost
+
+    async def assure(self, prediction: Prediction) -> None:
+        """Return if the lease is surely ours at this moment; raise LeaseLost.
+
+        A process that was stopped for a while does not know that another one has taken over, and what it asks of a
+        host then cannot be refused by the database.
+        """
+        if clock.steady() - self._renewed_at > LEASE.total_seconds() / 2:
+            await self.commit(prediction)
+        elif prediction.pk in self._lost:
+            raise LeaseLost
 
     async def release(self, prediction: Prediction) -> None:
         """Let go of `prediction`: any worker may claim it."""
@@ -158,47 +208,70 @@ class Journal:
                     pause = min(2 * pause, longest_pause)
                 else:
                     pause = RETRY_PAUSES[0]
-                    tick = min(max(TICK, 2 * (loop.time() - began)), LONGEST_TICK)
+                    tick = TICK + TICK_OF_STREAM * len(self._held)
+                    tick = min(max(tick, 2 * (loop.time() - began)), LONGEST_TICK)
             await asyncio.gather(*self._tellings)
         finally:
             self.has_ended = True
             self._thread.submit(connections.close_all)
             self._thread.shutdown(wait=True)
-            for future in self._waiting:
+            for future in (*self._waiting, *self._pacing):
                 future.cancel()
 
     async def _wait_for_changes(self, tick: float) -> None:
         if self._batch:
             return
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RENEWAL):
                 await self._something.wait()
-            async with asyncio.timeout(tick):
+            async with asyncio.timeout_at(self._ticked_at + tick):
                 await self._urgent.wait()
         except TimeoutError:
             pass
+        if loop.time() >= self._ticked_at + tick:
+            self._ticked_at = loop.time()
+            await self._let_all_take_in()
         self._something.clear()
         self._urgent.clear()
+        if self._pacing:
+            self._something.set()
+
+    async def _let_all_take_in(self) -> None:
+        """Have those who wait for the tick note what has come; they take one turn of the loop for it."""
+        pacing, self._pacing = self._pacing, []
+        for future in pacing:
+            if not future.done():
+                future.set_result(None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _commit_batch(self) -> None:
         if self._batch is None:
-            self._batch = Batch(self._take_changes(), self._waiting)
+            renews = clock.steady() - self._renewed_at >= RENEWAL
+            self._batch = Batch(self._take_changes(), self._waiting, renews=renews)
             self._waiting = []
-        batch = self._batch
+        if self._is_idle(self._batch):
+            self._batch = None
+            return
+        batch, began = self._batch, clock.steady()
         loop = asyncio.get_running_loop()
         held = list(self._held)
-        try:
-            lost = await loop.run_in_executor(self._thread, write_batch, self._worker.pk, held, batch.changes)
-        except (DataError, IntegrityError):
-            # Something that no database takes must not hold up what it takes.
-            lost = await loop.run_in_executor(self._thread, write_singly, self._worker.pk, held, batch.changes)
+        batch.tries += 1
+        lost = await loop.run_in_executor(self._thread, write_batch, self._worker.pk, held, batch)
         self._batch = None
+        if batch.renews:
+            self._renewed_at = began
         written = [change for change in batch.changes if change.prediction not in lost]
         self._settle(written, lost)
         bus.publish(*(change.hint for change in written))
         for future in batch.waiting:
             if not future.done():
                 future.set_result(None)
+
+    def _is_idle(self, batch: Batch) -> bool:
+        """Whether there is nothing to write, and no lease to renew yet."""
+        return not batch.changes and not batch.waiting and not batch.renews
 
     def _settle(self, written: list[Change], lost: set[UUID]) -> None:
         for change in written:
@@ -214,6 +287,7 @@ class Journal:
         for key in lost:
             self._released.discard(key)
             if self._held.pop(key, None) is not None:
+                self._lost.add(key)
                 self.lost.put_nowait(key)
 
     def _take_changes(self) -> list[Change]:
@@ -222,6 +296,8 @@ class Journal:
 
     def _take_change(self, prediction: Prediction) -> Change:
         offset, text = prediction.transcript.take_unwritten()
+        if text:
+            self._count_chunk(prediction, offset)
         change = Change(
             prediction=prediction.pk,
             edition=prediction.edition,
@@ -235,20 +311,77 @@ class Journal:
             progress=prediction.progress,
             is_last=prediction.is_terminal,
             releases=prediction.pk in self._released,
+            folds_from=self._take_fold(prediction, offset + len(text)),
         )
         prediction.text_replaced = prediction.state_changed = False
         return change
 
+    def _count_chunk(self, prediction: Prediction, offset: int) -> None:
+        first, count = self._chunks.get(prediction.pk, (offset, 0))
+        self._chunks[prediction.pk] = (first, count + 1) if offset else (0, 1)
 
-def write_batch(worker_id: int, held: list[UUID], batch: list[Change]) -> set[UUID]:
-    """Write one tick's changes in one transaction; return the predictions whose lease is another's by now."""
-    now = timezone.now()
+    def _take_fold(self, prediction: Prediction, end: int) -> int | None:
+        first, count = self._chunks.get(prediction.pk, (0, 0))
+        if count < FOLDED or prediction.is_terminal:
+            return None
+        self._chunks[prediction.pk] = (end, 0)
+        return first
+
+
+def write_batch(worker_id: int, held: list[UUID], batch: Batch) -> set[UUID]:
+    """Write one tick's changes in one transaction; return the predictions whose lease is another's by now.
+
+    Something that no database takes does not hold up what it takes: then each change has a transaction of its own.
+    """
+    if batch.alone:
+        return _write_singly(worker_id, batch)
+    if batch.tries > 1 and _is_written(worker_id, batch.stamp):
+        mine = Prediction.objects.filter(worker=worker_id).values_list("pk", flat=True)
+        let_go = {change.prediction for change in batch.changes if change.is_last or change.releases}
+        return set(held) - set(mine) - let_go
+    try:
+        return _write(worker_id, held, batch.changes, batch.stamp, renews=batch.renews)
+    except (DataError, IntegrityError):
+        return _write_singly(worker_id, batch)
+
+
+def _write_singly(worker_id: int, batch: Batch) -> set[UUID]:
+    """Write change by change; return what is another's, and what had to be failed instead."""
+    for place, change in enumerate(batch.changes, start=1):
+        key, stamp = change.prediction, batch.stamp + timedelta(microseconds=place)
+        if key in batch.alone:
+            continue
+        if batch.tries > 1 and _is_written(worker_id, stamp):
+            batch.alone[key] = False
+            continue
+        try:
+            batch.alone[key] = key in _write(worker_id, [key], [change], stamp)
+        except (DataError, IntegrityError):
+            logger.exception("What became of prediction %s cannot be stored.", key)
+            failure = {"status": FAILED, "error": UNSTORABLE, "completed_at": clock.now()}
+            failed = replace(change, replaces=False, text="", state=failure, is_last=True, folds_from=None)
+            _write(worker_id, [key], [failed], stamp)
+            batch.alone[key] = True
+    return {key for key, is_lost in batch.alone.items() if is_lost}
+
+
+def _is_written(worker_id: int, stamp: datetime) -> bool:
+    return Worker.objects.filter(pk=worker_id, seen_at=stamp).exists()
+
+
+def _write(
+    worker_id: int, held: list[UUID], changes: list[Change], stamp: datetime, *, renews: bool = True
+) -> set[UUID]:
+    now = clock.now()
     with transaction.atomic():
-        mine = Prediction.objects.filter(pk__in=held, worker=worker_id)
-        lost = set()
-        if mine.update(leased_until=now + LEASE) != len(held):
-            lost = set(held) - set(mine.values_list("pk", flat=True))
-        fenced = [change for change in batch if change.prediction not in lost]
+        # Locked, so that nobody takes one over before this is committed. The slot of a question that was not asked
+        # yet went to another one when its lease ran out.
+        mine = Prediction.objects.filter(Q(leased_until__gt=now) | ~Q(asked_at=None), worker=worker_id)
+        kept = set(mine.select_for_update(no_key=True).values_list("pk", flat=True))
+        lost = set(held) - kept
+        if renews:
+            mine.filter(pk__in=kept.intersection(held)).update(leased_until=now + LEASE)
+        fenced = [change for change in changes if change.prediction not in lost]
         replaced = [change.prediction for change in fenced if change.replaces]
         if replaced:
             OutputChunk.objects.filter(prediction__in=replaced).delete()
@@ -258,23 +391,19 @@ def write_batch(worker_id: int, held: list[UUID], batch: list[Change]) -> set[UU
             if change.text
         )
         for change in fenced:
+            if change.folds_from is not None:
+                _fold(change.prediction, change.folds_from)
             _write_state(change)
-        Worker.objects.filter(pk=worker_id).update(seen_at=now)
+        Worker.objects.filter(pk=worker_id).update(seen_at=stamp)
     return lost
 
 
-def write_singly(worker_id: int, held: list[UUID], batch: list[Change]) -> set[UUID]:
-    """Write each change in a transaction of its own; return what is another's, and what had to be failed instead."""
-    lost = set()
-    for change in batch:
-        try:
-            lost |= write_batch(worker_id, held, [change])
-        except (DataError, IntegrityError):
-            logger.exception("What became of prediction %s cannot be stored.", change.prediction)
-            failure = {"status": FAILED, "error": UNSTORABLE, "completed_at": timezone.now()}
-            write_batch(worker_id, held, [replace(change, replaces=False, text="", state=failure, is_last=True)])
-            lost.add(change.prediction)
-    return lost
+def _fold(prediction: UUID, offset: int) -> None:
+    """Join the chunks from `offset` on: an answer of half an hour would have tens of thousands."""
+    chunks = OutputChunk.objects.filter(prediction=prediction, offset__gte=offset).order_by("offset")
+    text = "".join(chunks.values_list("text", flat=True))
+    chunks.delete()
+    OutputChunk.objects.create(prediction_id=prediction, offset=offset, text=text)
 
 
 def _write_state(change: Change) -> None:

@@ -13,11 +13,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import Error
-from django.utils import timezone
 
-from predictions import files
+from predictions import clock, files
 from predictions.database import insist, query
-from predictions.events import CANCELED, Completed, Event, Failed, Files, Restarted, Snapshot, from_snapshot
+from predictions.events import CANCELED, Completed, Event, Failed, Files, Output, Restarted, Snapshot, from_snapshot
 from predictions.journal import Journal
 from predictions.models import Condition, Prediction
 from predictions.models.prediction import LONGEST_QUEUE
@@ -37,6 +36,7 @@ from predictions.providers.errors import (
 logger = logging.getLogger(__name__)
 
 LONGEST_LIFE = timedelta(minutes=30)  # from the asking; Replicate's own limit
+LAST_LOOKS = timedelta(minutes=1)  # after that, or after a time in which no worker lived: the host may have the answer
 OUTPUT_LIMIT = 4_000_000  # code points; a model that writes more has gone wrong
 LOSSES = 2  # how often a host may forget the same answer and is asked again
 FIND_AGES = (2.0, 10.0, 30.0, 60.0)  # seconds after the asking at which a lost create is looked for
@@ -63,6 +63,8 @@ class Runner:
         self._journal = journal
         self._stop = asyncio.Event()
         self._asked = asyncio.Event()  # the provider's id is known: it can be cancelled
+        self._answered = asyncio.Event()  # no create is on its way
+        self._answered.set()
         self._look = asyncio.Event()  # a webhook says that something happened
         self._heard_at = 0.0
         self._keeping = asyncio.Lock()
@@ -75,6 +77,10 @@ class Runner:
     def request_look(self) -> None:
         """Have the provider asked how it stands, now."""
         self._look.set()
+
+    async def wait_for_answer(self) -> None:
+        """Return when no create is on its way: one that is given up must be looked for, and that takes a minute."""
+        await self._answered.wait()
 
     async def run(self) -> None:
         """Return when the prediction has ended or is back in the queue, and the database knows."""
@@ -132,7 +138,7 @@ class Runner:
 
     async def _refuse_what_is_overdue(self) -> None:
         prediction = self.prediction
-        waited = timezone.now() - prediction.created_at
+        waited = clock.now() - prediction.created_at
         if waited > LONGEST_QUEUE:
             raise ProviderError("The question waited for more than an hour and was given up.")
         if waited > self._row.patience and (condition := await insist(Condition.objects.of, self._row)).trouble:
@@ -142,17 +148,19 @@ class Runner:
         prediction = self.prediction
         given = await self._given()
         prediction.note_asked(
-            at=timezone.now(),
+            at=clock.now(),
             asked_for=self._provider.reference(prediction),
             provider_id=self._provider.new_id(prediction),
         )
         # The intent first: whoever finds this row later knows that the provider may have been asked.
         await self._journal.commit(prediction)
+        await self._journal.assure(prediction)
+        self._answered.clear()
         try:
             snapshot = await self._provider.create(prediction, given)
         except AnswerLost as error:
             logger.warning("Prediction %s was perhaps created, perhaps not: %s", prediction.pk, error)
-            prediction.note_lost(at=timezone.now())
+            prediction.note_lost(at=clock.now())
             self._journal.note(prediction)
             await self._note(Condition.note_trouble, str(error))
         else:
@@ -161,6 +169,8 @@ class Runner:
                 await insist(prediction.files.outputs().delete)
                 self._apply(Restarted())
             await self._take_in_created(snapshot)
+        finally:
+            self._answered.set()
 
     async def _given(self) -> dict[str, Any]:
         """Return the input as the provider takes it; its files are sent before it is asked for anything."""
@@ -174,7 +184,7 @@ class Runner:
         prediction = self.prediction
         is_absent = False
         assert prediction.asked_at is not None  # noqa: S101 - it was asked, that is why it is looked for
-        prediction.note_lost(at=timezone.now())
+        prediction.note_lost(at=clock.now())
         # Others that look for the same must know that this one is not still waiting for its answer.
         await self._journal.commit(prediction)
         try:
@@ -182,7 +192,7 @@ class Runner:
         except NotTaken as error:
             raise AnswerLost(NEVER_HEARD) from error
         for age in FIND_AGES:
-            due = prediction.asked_at + timedelta(seconds=age) - timezone.now()
+            due = prediction.asked_at + timedelta(seconds=age) - clock.now()
             await self._wait_for_look(max(due.total_seconds(), 0))
             try:
                 prediction.hinted_id = await insist(_hinted_id, prediction)
@@ -209,11 +219,11 @@ class Runner:
             raise error
         self._asked.clear()
         prediction.note_loss()
-        prediction.note_not_taken(not_before=timezone.now())
+        prediction.note_not_taken(not_before=clock.now())
 
     async def _queue_again(self, error: NotTaken) -> None:
         prediction = self.prediction
-        waited = timezone.now() - prediction.created_at
+        waited = clock.now() - prediction.created_at
         patience = LONGEST_QUEUE
         if isinstance(error, ProviderUnavailable):
             await self._note(Condition.note_trouble, str(error))
@@ -227,7 +237,7 @@ class Runner:
         elif waited > patience:
             self._apply(Failed(str(error)))
         else:
-            prediction.note_not_taken(not_before=timezone.now() + timedelta(seconds=error.retry_after))
+            prediction.note_not_taken(not_before=clock.now() + timedelta(seconds=error.retry_after))
             await self._journal.release(prediction)
             return
         await self._journal.commit(prediction)
@@ -247,6 +257,8 @@ class Runner:
                 async for event in stream:
                     await self._hear(event)
                     await self._journal.write(self.prediction)
+                    if isinstance(event, Output):
+                        await self._journal.next_tick()
         except (StreamInterrupted, NotTaken, AnswerLost, AccountRefused) as error:
             logger.info("Prediction %s is polled: %s", self.prediction.pk, error)
         if not self.prediction.is_terminal:
@@ -328,7 +340,7 @@ class Runner:
         self.prediction.note_files(len(addresses))
 
     def _apply(self, event: Event) -> None:
-        self.prediction.apply(event, at=timezone.now())
+        self.prediction.apply(event, at=clock.now())
         if self.prediction.transcript.end > OUTPUT_LIMIT and not self.prediction.is_terminal:
             raise OutputTooLong(f"The answer was cut off at {OUTPUT_LIMIT:,} characters.")
 
@@ -337,7 +349,7 @@ class Runner:
     async def _stop_when_asked(self) -> None:
         """Return when a stop was asked for and has had its time to take effect."""
         await self._stop.wait()
-        self.prediction.cancel_requested_at = self.prediction.cancel_requested_at or timezone.now()
+        self.prediction.cancel_requested_at = self.prediction.cancel_requested_at or clock.now()
         await self._asked.wait()
         for _ in range(CANCELS):
             await self._cancel_at_provider()
@@ -355,12 +367,14 @@ class Runner:
 
     async def _give_up(self, reason: str) -> None:
         if self._asked.is_set():
+            await self._journal.assure(self.prediction)  # or it is another worker's, and must go on
             await self._cancel_at_provider()
         self._apply(Failed(reason))
 
     def _time_left(self) -> float:
-        asked_at = self.prediction.asked_at or timezone.now()
-        return max((asked_at + LONGEST_LIFE - timezone.now()).total_seconds(), 0.0)
+        now = clock.now()
+        end = (self.prediction.asked_at or now) + LONGEST_LIFE
+        return (max(end - now, timedelta()) + LAST_LOOKS).total_seconds()
 
 
 def _hinted_id(prediction: Prediction) -> str:

@@ -7,18 +7,18 @@ import asyncio
 import logging
 import os
 import platform
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import Error
-from django.utils import timezone
 
-from predictions import catalogue, providers
+from predictions import catalogue, clock, providers
 from predictions.bus import Message, bus
-from predictions.database import query
+from predictions.database import AWAY, insist, query
 from predictions.events import Failed
 from predictions.follow import stored_text
-from predictions.journal import Journal
+from predictions.journal import Journal, LeaseLost
 from predictions.models import Prediction, WebhookDelivery
 from predictions.models import Provider as ProviderRow
 from predictions.models import Worker as WorkerRow
@@ -26,8 +26,9 @@ from predictions.runner import Runner, cancel_once
 
 logger = logging.getLogger(__name__)
 
-CAPACITY = 300  # predictions at once in one worker
+CAPACITY = 500  # predictions at once in one worker
 LOOK_AGAIN = 1.0  # seconds between looks at the queue when no bell rings
+ANSWER_GRACE = 5.0  # seconds that creates on their way have to be answered before a worker ends
 FORGET_WORKERS = timedelta(days=1)
 FORGET_DELIVERIES = timedelta(days=1)
 
@@ -43,7 +44,7 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and run; after `stop`, hand back what is not finished, and return."""
-        self._row = await query(_register)
+        self._row = await insist(_register)
         self._journal = Journal(self._row)
         parts: dict[asyncio.Task[None], str] = {
             asyncio.create_task(self._journal.run()): "the journal",
@@ -92,10 +93,20 @@ class Worker:
     async def _look_for_work(self) -> None:
         running = list(self._runs)
         room = CAPACITY - len(running)
-        for prediction in await query(Prediction.objects.claim, self._row, limit=room, besides=running):
+        claimed = await query(Prediction.objects.claim, self._row, limit=room, besides=running)
+        self._share(claimed)
+        for prediction in claimed:
             self._start(prediction)
         for key in await query(_stop_requests, running):
             self._pass_on({"cancel": str(key)})
+
+    def _share(self, claimed: list[Prediction]) -> None:
+        """Have predictions of the same version share it: its schema is larger than all else that is kept of them."""
+        shared = {run[0].prediction.version_id: run[0].prediction.version for run in self._runs.values()}
+        for prediction in claimed:
+            known = shared.setdefault(prediction.version_id, prediction.version)
+            if known and prediction.version and known.openapi_schema == prediction.version.openapi_schema:
+                prediction.version = known
 
     def _pass_on(self, message: Message) -> None:
         """Tell the run that a message of the bus is about: `cancel` or `look`."""
@@ -117,12 +128,19 @@ class Worker:
             if prediction.asked_at is not None:
                 prediction.resume(await query(stored_text, prediction.pk))
             await runner.run()
+        except LeaseLost:
+            logger.warning("Prediction %s is another worker's by now.", prediction.pk)
+        except AWAY as error:
+            logger.warning("Prediction %s is let go until the database is back: %s", prediction.pk, error)
+            with suppress(LeaseLost):
+                await self._journal.release(prediction)
         except Exception:
             logger.exception("The run of prediction %s broke.", prediction.pk)
-            prediction.apply(Failed("Something went wrong in Parley itself; its log says more."), at=timezone.now())
+            prediction.apply(Failed("Something went wrong in Parley itself; its log says more."), at=clock.now())
             self._journal.note(prediction)
         finally:
             del self._runs[prediction.pk]
+            self._journal.let_go(prediction)
             if self._queue_may_move(prediction):
                 bus.publish(("work", {}))
 
@@ -141,11 +159,17 @@ class Worker:
 
     async def _hand_back(self) -> None:
         runs = list(self._runs.values())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_GRACE):
+                await asyncio.gather(*(runner.wait_for_answer() for runner, _ in runs))
         await asyncio.gather(*(cancel_once(task) for _, task in runs))
         if self._journal.has_ended:
             return  # the leases run out by themselves
         unfinished = [runner.prediction for runner, _ in runs if not runner.prediction.is_terminal]
-        await asyncio.gather(*(self._journal.release(prediction) for prediction in unfinished))
+        releases = (self._journal.release(prediction) for prediction in unfinished)
+        await asyncio.gather(*releases, return_exceptions=True)  # some may be another worker's already
+        if unfinished:
+            bus.publish(("work", {}))
 
     def _connect(self, row: ProviderRow) -> providers.Provider:
         known = self._providers.get(row.pk)
@@ -156,8 +180,8 @@ class Worker:
 
 
 def _register() -> WorkerRow:
-    WorkerRow.objects.filter(seen_at__lt=timezone.now() - FORGET_WORKERS).delete()
-    WebhookDelivery.objects.filter(received_at__lt=timezone.now() - FORGET_DELIVERIES).delete()
+    WorkerRow.objects.filter(seen_at__lt=clock.now() - FORGET_WORKERS).delete()
+    WebhookDelivery.objects.filter(received_at__lt=clock.now() - FORGET_DELIVERIES).delete()
     return WorkerRow.objects.create(name=f"{platform.node()}:{os.getpid()}")
 
 

@@ -34,8 +34,10 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands for the machine's clock, and for the database's too."""
     clock = Clock()
     monkeypatch.setattr(timezone, "now", clock)
+    monkeypatch.setattr("predictions.clock._database_time", clock)
     return clock
 
 

@@ -793,6 +793,7 @@ def test_f17_an_endless_stream_without_text_ends_in_time(
     model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "LONGEST_LIFE", timedelta(seconds=0.5))
+    monkeypatch.setattr(runner_module, "LAST_LOOKS", timedelta())
     fake.script(Script(steps=endless(Raw(b": still here\n\n"))))
     prediction = ended(ask(model))
 
@@ -818,6 +819,7 @@ def test_f18_a_line_that_drips_for_ever_is_ended_by_the_deadline(
 ) -> None:
     """Each byte is in time, so that no connection is ever silent for too long."""
     monkeypatch.setattr(runner_module, "LONGEST_LIFE", timedelta(seconds=1))
+    monkeypatch.setattr(runner_module, "LAST_LOOKS", timedelta())
     fake.script(Script(steps=itertools.chain(["Hello"], endless(Raw(b": still here\n\n")))))
     proxy.spoil_next(Toxic(piece=1, pause=0.001), on=STREAM)
     prediction = ended(ask(model))

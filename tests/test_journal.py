@@ -1,22 +1,25 @@
 """The journal: what is in the database, and when it is told."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
+from predictions import clock
 from predictions import journal as journal_module
 from predictions.bus import bus
 from predictions.database import query
 from predictions.events import SUCCEEDED, Completed, Event, Output, Restarted, Started
 from predictions.follow import read_frame, stored_text
-from predictions.journal import Journal
+from predictions.journal import Journal, LeaseLost
 from predictions.models import Model, OutputChunk, Prediction, Worker
+from predictions.signals import prediction_ended
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,7 +107,10 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(model: Model) -> None
         )
         assert len(await query(Prediction.objects.claim, other, limit=5)) == 1
 
-        await journal.commit(hear(prediction, Output("adise", 3), Completed(SUCCEEDED, output="Paradise")))
+        with pytest.raises(LeaseLost):
+            await journal.commit(hear(prediction, Output("adise", 3), Completed(SUCCEEDED, output="Paradise")))
+        with pytest.raises(LeaseLost):
+            await journal.assure(prediction)
         lost = await asyncio.wait_for(journal.lost.get(), 5)
 
     row = await query(Prediction.objects.get, pk=prediction.pk)
@@ -182,7 +188,9 @@ async def test_many_streams_share_one_commit(model: Model, monkeypatch: pytest.M
     predictions = await query(Prediction.objects.claim, worker, limit=20)
     batches = []
     real = journal_module.write_batch
-    monkeypatch.setattr(journal_module, "write_batch", lambda *args: batches.append(len(args[2])) or real(*args))
+    monkeypatch.setattr(
+        journal_module, "write_batch", lambda *args: batches.append(len(args[2].changes)) or real(*args)
+    )
     async with running(worker) as journal:
         for prediction in predictions:
             prediction.resume("")
@@ -191,3 +199,104 @@ async def test_many_streams_share_one_commit(model: Model, monkeypatch: pytest.M
         await journal.committed()
 
     assert batches[0] == 20
+
+
+async def test_who_was_stopped_for_a_while_asks_the_database_before_the_host(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, prediction = await query(claimed, model)
+    async with running(worker) as journal:
+        journal.hold(prediction)
+        await journal.commit(hear(prediction, Output("Par", 0)))
+        await query(Prediction.objects.filter(pk=prediction.pk).update, worker=await query(Worker.objects.create))
+        await journal.assure(prediction)  # a moment ago it was ours
+
+        later = clock.steady() + 60
+        monkeypatch.setattr(clock, "steady", lambda: later)
+        with pytest.raises(LeaseLost):
+            await journal.assure(prediction)
+
+
+async def test_a_long_answer_is_kept_in_few_pieces_while_it_grows(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "FOLDED", 4)
+    words = [f"word{n} " for n in range(22)]
+    text = "".join(words)
+    worker, prediction = await query(claimed, model)
+    async with running(worker) as journal:
+        journal.hold(prediction)
+        offset = 0
+        for word in words:
+            await journal.commit(hear(prediction, Output(word, offset)))
+            offset += len(word)
+            frames = [await query(read_frame, prediction.pk, edition=0, after=after) for after in (0, offset // 2)]
+            assert [frame.text for frame in frames] == [text[:offset], text[offset // 2 : offset]]
+        assert await query(OutputChunk.objects.count) == 5 + 2
+        await journal.commit(hear(prediction, Restarted(), Output("Anew: ", 0)))
+        for n in range(4):
+            await journal.commit(hear(prediction, Output(str(n), 6 + n)))
+        assert await query(stored_text, prediction.pk) == "Anew: 0123"
+        await journal.commit(hear(prediction, Completed(SUCCEEDED, output="Anew: 0123!")))
+
+    row = await query(Prediction.objects.get, pk=prediction.pk)
+    assert (row.output, row.edition) == ("Anew: 0123!", 1)
+
+
+@pytest.mark.parametrize("cut_at", range(6))
+async def test_a_commit_whose_answer_got_lost_is_written_once(
+    cut_at: int, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is restarted after it has written, and before the worker knows."""
+    monkeypatch.setattr(journal_module, "RETRY_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(journal_module, "FOLDED", 2)
+    real, calls = journal_module.write_batch, itertools.count()
+
+    def written_in_vain(*args: Any) -> Any:
+        result = real(*args)
+        if next(calls) == cut_at:
+            raise OperationalError("server closed the connection unexpectedly")
+        return result
+
+    worker, prediction = await query(claimed, model)
+    ended: list[Any] = []
+    monkeypatch.setattr(journal_module, "write_batch", written_in_vain)
+    monkeypatch.setattr(prediction_ended, "send_robust", lambda **told: ended.append(told["prediction_id"]))
+    async with running(worker) as journal:
+        journal.hold(prediction)
+        for offset, letter in enumerate("Paris"):
+            await journal.commit(hear(prediction, Output(letter, offset)))
+        await journal.commit(hear(prediction, Completed(SUCCEEDED, output="Paris")))
+
+    row = await query(Prediction.objects.get, pk=prediction.pk)
+    assert (row.status, row.output, row.edition) == (SUCCEEDED, "Paris", 0)
+    assert ended == [prediction.pk]
+
+
+async def test_what_was_written_alone_is_not_written_again(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "RETRY_PAUSES", (0.01, 0.02))
+    worker = await query(Worker.objects.create, name="one")
+    await query(Prediction.objects.bulk_create, [Prediction(model=model, input={}) for _ in range(3)])
+    predictions = await query(Prediction.objects.claim, worker, limit=3)
+    await query(OutputChunk.objects.create, prediction=predictions[0], offset=0, text="already there")
+    real, calls = journal_module._write, itertools.count()
+
+    def unreliable(*args: Any, **options: Any) -> Any:
+        if (call := next(calls)) == 4:  # all together, the first, its failure, the second
+            raise OperationalError("away")
+        result = real(*args, **options)
+        if call == 3:
+            raise OperationalError("server closed the connection unexpectedly")
+        return result
+
+    monkeypatch.setattr(journal_module, "_write", unreliable)
+    async with running(worker) as journal:
+        for prediction in predictions:
+            prediction.resume("")
+            journal.hold(prediction)
+            journal.note(hear(prediction, Output("Paris", 0)))
+        await journal.committed()
+
+    rows = {row.pk: row for row in await query(list, Prediction.objects.all())}
+    assert [rows[p.pk].status for p in predictions] == ["failed", "processing", "processing"]
+    assert [await query(stored_text, p.pk) for p in predictions[1:]] == ["Paris", "Paris"]

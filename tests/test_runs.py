@@ -28,7 +28,7 @@ from tests.fake_replicate import (
     Script,
     recorded_errors,
 )
-from tests.waiting import wait_until
+from tests.waiting import WAIT_LIMIT, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
@@ -604,6 +604,7 @@ def test_a_prediction_that_lasts_too_long_is_ended_everywhere(
     model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "LONGEST_LIFE", timedelta(seconds=0.3))
+    monkeypatch.setattr(runner_module, "LAST_LOOKS", timedelta())
     gate = Gate()
     fake.script(Script(steps=["Hello", gate]))
     prediction = ended(ask(model))
@@ -623,3 +624,40 @@ def test_a_model_that_never_stops_writing_is_cut(
 
     assert prediction.status == "failed"
     assert "cut off" in prediction.error
+
+
+def test_an_answer_that_ended_while_no_worker_lived_is_fetched_however_late(model: Model, fake: FakeReplicate) -> None:
+    created = create_at(fake, model)
+    two_hours_ago = timezone.now() - timedelta(hours=2)
+    prediction = Prediction.objects.create(
+        model=model,
+        version=model.versions.first(),
+        input={"prompt": "Hi"},
+        asked_at=two_hours_ago,
+        created_at=two_hours_ago,
+        provider_id=created["id"],
+        urls=created["urls"],
+        attempts=1,
+    )
+    thread = WorkerThread()
+    thread.start()
+
+    assert (ended(prediction).status, prediction.output) == ("succeeded", HELLO)
+    assert len(fake.ledger.created) == 1
+    thread.stop()
+
+
+def test_a_worker_that_ends_waits_for_the_answer_to_its_create(
+    model: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    gate = Gate()
+    fake.script(Script(on_create=Late(gate)))
+    prediction = ask(model)
+    gate.wait_reached()
+    worker.loop.call_soon_threadsafe(worker.worker.stop)
+    wait_until(worker.worker._stopping.is_set)
+    gate.open()
+    worker.join(WAIT_LIMIT)
+
+    prediction.refresh_from_db()
+    assert (prediction.provider_id != "", prediction.worker, prediction.leased_until) == (True, None, None)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from django.db import models, transaction
-from django.utils import timezone
 
+from predictions import clock
 from predictions.models.catalogue import Provider
 from predictions.pace import Pace
 
@@ -103,7 +103,7 @@ class Condition(models.Model):
     def note_trouble(cls, provider: Provider, trouble: str, *, pause: float | None = None) -> None:
         """Note that `provider` could not take a question: leave it in peace for `pause` seconds, or ever longer."""
         condition = cls.objects.lock(provider)
-        now = timezone.now()
+        now = clock.now()
         first, longest = PAUSES
         if pause is None:
             pause = min(first * 2 ** min(condition.failures, 10), longest) * random.uniform(0.8, 1.2)  # noqa: S311
@@ -121,7 +121,7 @@ class Condition(models.Model):
 
     @classmethod
     def note_reduced_pace(cls, provider: Provider, per_minute: float) -> None:
-        cls.objects.filter(provider=provider).update(reduced_to=per_minute, reduced_until=timezone.now() + REDUCTION)
+        cls.objects.filter(provider=provider).update(reduced_to=per_minute, reduced_until=clock.now() + REDUCTION)
 
     @classmethod
     @transaction.atomic
@@ -131,7 +131,7 @@ class Condition(models.Model):
         if pace is None:
             return wanted, 0.0
         condition = cls.objects.lock(provider)
-        now = timezone.now()
+        now = clock.now()
         granted, condition.reads_spent_until = pace.grant(condition.reads_spent_until, now, wanted)
         condition.save(update_fields=["reads_spent_until"])
         return granted, pace.wait(condition.reads_spent_until, now)
@@ -145,9 +145,9 @@ class Condition(models.Model):
         condition = cls.objects.lock(provider)
         others = [known for known in condition.webhook_secrets if known != secret]
         condition.webhook_secrets = [secret, *others][:SECRETS_KEPT]
-        condition.secrets_read_at = timezone.now()
+        condition.secrets_read_at = clock.now()
         condition.save(update_fields=["webhook_secrets", "secrets_read_at"])
 
     def doubt_secrets(self) -> None:
         """Have a worker look for a new webhook secret soon."""
-        Condition.objects.filter(pk=self.pk).update(secrets_doubted_at=timezone.now())
+        Condition.objects.filter(pk=self.pk).update(secrets_doubted_at=clock.now())

@@ -1,5 +1,7 @@
 """A prediction from its first row to its end, its output's chunks, and the workers that see it through."""
 
+import os
+import platform
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -10,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from predictions import events
+from predictions import clock, events
 from predictions.bus import bus
 from predictions.events import CANCELED, FAILED, PROCESSING, STARTING, STATUSES, SUCCEEDED, TERMINAL
 from predictions.models.catalogue import Model, Provider, Version
@@ -30,7 +32,7 @@ QUEUE_LIMIT = 1_000  # waiting predictions of one provider that are put in order
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> Self:
-        return self.filter(seen_at__gt=timezone.now() - WORKER_SILENCE)
+        return self.filter(seen_at__gt=clock.now() - WORKER_SILENCE)
 
 
 class Worker(models.Model):
@@ -39,14 +41,25 @@ class Worker(models.Model):
     name = models.CharField(max_length=200)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
+    figures = models.JSONField(default=dict, blank=True)  # what it counts, as `metrics.worker_figures` writes it
 
     objects = WorkerQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.pk} ({self.name})"
 
+    @staticmethod
+    def own_name() -> str:
+        """Return what a worker in this process is called."""
+        return f"{platform.node()}:{os.getpid()}"
+
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def create(self, **fields: Any) -> "Prediction":
+        """Write a question down; when it was asked is told by the clock that all workers share."""
+        clock.compare()
+        return super().create(**{"created_at": clock.now(), **fields})
+
     def for_user(self, user: Any) -> Self:  # a User or AnonymousUser of whichever model is configured
         """The predictions that `user` may see."""
         if not user.is_authenticated or not user.is_active:
@@ -65,13 +78,14 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return self.filter(created_at__lte=at - patience)
 
     def held(self, at: datetime) -> Self:
-        return self.active().filter(leased_until__gt=at)
+        return self.active().filter(leased_until__gt=at, leased_until__lte=at + 2 * LEASE)
 
     def claim(self, worker: Worker, *, limit: int, besides: Iterable[uuid.UUID] = ()) -> list["Prediction"]:
         """Take up to `limit` predictions for `worker`: orphans first, then the queue, fairly between people.
 
         Whoever is in `besides` (what this worker still holds in memory) is left alone.
         """
+        clock.compare()
         claimed: list[Prediction] = []
         for provider in Provider.objects.order_by("pk"):
             room = limit - len(claimed)
@@ -82,7 +96,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
 
     @transaction.atomic
     def _claim_at(self, provider: Provider, worker: Worker, limit: int, besides: set[uuid.UUID]) -> list["Prediction"]:
-        now = timezone.now()
+        now = clock.now()
         there = self.filter(model__provider=provider)
         if not there.claimable(now).exists():
             return []
@@ -107,7 +121,9 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return sorted(rows, key=lambda row: chosen.index(row.pk))
 
     def unclaimed(self, at: datetime) -> Self:
-        return self.active().filter(Q(leased_until=None) | Q(leased_until__lte=at))
+        # No lease reaches far into the future: one that does was given while a clock was wrong.
+        wrong = Q(leased_until__gt=at + 2 * LEASE)
+        return self.active().filter(Q(leased_until=None) | Q(leased_until__lte=at) | wrong)
 
     def claimable(self, at: datetime) -> Self:
         """Unfinished predictions that no live worker holds, and whose time has come."""
@@ -118,7 +134,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         waiting = list(self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT])
         there = Prediction.objects.filter(model__provider=provider, user__in={user for _, user in waiting})
         busy = there.active().exclude(asked_at=None).values_list("user", flat=True)
-        served = there.filter(asked_at__gt=timezone.now() - REMEMBERED_TURNS).values("user")
+        served = there.filter(asked_at__gt=clock.now() - REMEMBERED_TURNS).values("user")
         last_turns = served.annotate(last=Max("asked_at")).order_by("last").values_list("user", flat=True)
         return fair_order(waiting, busy=list(busy), served=list(last_turns))
 
@@ -234,7 +250,7 @@ class Prediction(models.Model):
         """How many predictions of the queue have their turn before this one."""
         provider = self.model.provider
         queue = Prediction.objects.filter(model__provider=provider).queued()
-        waiting = queue.unclaimed(timezone.now()).in_turn(provider)
+        waiting = queue.unclaimed(clock.now()).in_turn(provider)
         return waiting.index(self.pk) if self.pk in waiting else 0
 
     # ------------------------------------------------------------ what happens to it
@@ -348,7 +364,8 @@ class Prediction(models.Model):
 
     def request_cancel(self) -> None:
         """Stop it: stamp the row and wake the workers. What nobody has asked for yet ends here."""
-        now = timezone.now()
+        clock.compare()
+        now = clock.now()
         mine = Prediction.objects.filter(pk=self.pk)
         mine.active().filter(cancel_requested_at=None).update(cancel_requested_at=now)
         if mine.queued().unclaimed(now).update(status=CANCELED, completed_at=now, worker=None):

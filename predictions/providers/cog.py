@@ -33,6 +33,7 @@ from predictions.events import (
     Started,
     clean,
     from_snapshot,
+    merged,
 )
 from predictions.models import File, Model, Prediction
 from predictions.models.catalogue import schema_digest
@@ -101,11 +102,10 @@ class CogProvider:
                     received = parser.feed(chunk)
                 except NotAnEventStream as error:
                     raise StreamInterrupted(str(error)) from error
-                for sent in received:
-                    for event in reader.read(sent):
-                        yield event
-                        if isinstance(event, Completed):
-                            return
+                for event in merged(event for sent in received for event in reader.read(sent)):
+                    yield event
+                    if isinstance(event, Completed):
+                        return
         raise StreamInterrupted("The event stream ended before the prediction did.")
 
     async def poll(self, prediction: Prediction) -> Snapshot:

@@ -14,12 +14,14 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
+from predictions.providers.stream_transport import StreamTransport
 
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds between two bytes of an answer
 STREAM_SILENCE = 30.0  # seconds without a byte before a stream counts as silent; Replicate itself ends one then
 ANSWER_LIMIT = 33_554_432  # bytes of one JSON answer
 CONNECTIONS = 1_000
+STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
 REDIRECTS = 3  # of a file, each of which must lead to a host that is allowed
 
 
@@ -48,8 +50,13 @@ class HostClient:
         self._origin = _origin(self._base_url)
         self._stream_hosts = tuple(stream_hosts)
         self._file_hosts = tuple(file_hosts)
-        self._client = httpx.AsyncClient(
-            headers=dict(headers or {}),
+        self._client = self._make_client(headers or {}, transport)
+        self._streams = self._make_client(headers or {}, transport or StreamTransport())
+
+    @staticmethod
+    def _make_client(headers: Mapping[str, str], transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=dict(headers),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=50),
             follow_redirects=False,
@@ -59,6 +66,7 @@ class HostClient:
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._streams.aclose()
 
     async def request(
         self,
@@ -98,10 +106,10 @@ class HostClient:
     ) -> AsyncIterator["EventStreamResponse"]:
         """Open an event stream. Errors of the transport become StreamInterrupted."""
         url = self._check(address, self._stream_hosts)
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", **(headers or {})}
+        headers = {**STREAM_HEADERS, **(headers or {})}
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=STREAM_SILENCE)
         try:
-            async with self._client.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
+            async with self._streams.stream(method, url, json=body, headers=headers, timeout=timeout) as response:
                 yield EventStreamResponse(response)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise StreamInterrupted("The event stream broke off.") from error

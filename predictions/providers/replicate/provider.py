@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 from predictions import webhooks
 from predictions.budget import ReadBudget
 from predictions.database import insist, query
-from predictions.events import TERMINAL, Event, Snapshot, from_snapshot
+from predictions.events import TERMINAL, Event, Snapshot, from_snapshot, merged
 from predictions.models import Condition, File, Model, Prediction
 from predictions.outputs import FILE_KINDS
 from predictions.providers.base import Description, Sent
@@ -142,9 +142,8 @@ class ReplicateProvider:
                     return
                 parser = EventStreamParser()
                 async for chunk in response.chunks():
-                    for sent in parser.feed(chunk):
-                        for event in reader.read(sent):
-                            yield event
+                    for event in merged(event for sent in parser.feed(chunk) for event in reader.read(sent)):
+                        yield event
                     if reader.is_done:
                         return
         except (NotAnEventStream, AddressRefused, StreamInterrupted) as error:

@@ -1,12 +1,10 @@
 """Replicate's server-sent events as ours, over several connections. No I/O."""
 
-from collections import OrderedDict
-
 from predictions.events import Event, Logs, Output, Started, clean
 from predictions.providers.errors import StreamInterrupted
 from predictions.providers.sse import ServerSentEvent
 
-EVENTS_REMEMBERED = 256  # at which a resumed stream may begin
+EVENTS_REMEMBERED = 64  # at which a resumed stream may begin
 LOGS_LIMIT = 262_144  # characters of a log that are listened to; the snapshot tells the rest
 
 
@@ -25,7 +23,7 @@ class EventReader:
         self.known = ""
         self._position: int | None = None  # where the next event's text begins; None at the start of a connection
         self._first_id = ""
-        self._offsets: OrderedDict[str, int] = OrderedDict()  # where the text of the latest events began
+        self._offsets: dict[str, int] = {}  # where the text of the latest events began
         self._logs = ""
 
     def note_connection(self) -> None:
@@ -73,4 +71,4 @@ class EventReader:
         self._first_id = self._first_id or event_id
         self._offsets.setdefault(event_id, offset)
         if len(self._offsets) > EVENTS_REMEMBERED:
-            self._offsets.popitem(last=False)
+            del self._offsets[next(iter(self._offsets))]

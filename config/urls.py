@@ -13,3 +13,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("predictions.urls")),
 ]
+
+handler500 = "chat.middleware.explain_failure"

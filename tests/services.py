@@ -1,17 +1,22 @@
 """A real Valkey and a real PostgreSQL for the tests, each started when it is asked for and gone afterwards.
 
+`restartable_valkey` and `restartable_postgres` yield a `Server`, which a test may end as a crash would and start again.
+
 Where one comes from, in this order: the address in `PARLEY_TEST_REDIS_URL` or `PARLEY_TEST_DATABASE_URL`, the packages
 of requirements-dev.lock, programs on this machine. What is found nowhere is an error, never a skipped test.
 
 A server of ours belongs to one process: each xdist worker has its own. It listens on a socket in a folder of its own,
-so that no two can want the same port, and ends with that process, however that ends.
+so that no two can want the same port, and ends with that process, however that ends. One that can be restarted has a
+port too, for a proxy before it.
 """
 
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +25,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -29,6 +35,7 @@ START_LIMIT = 30.0  # seconds; one second is usual, on a busy machine three
 STOP_LIMIT = 10.0
 FOLDERS = Path("/tmp")  # not TMPDIR: the path of a socket must not have more than 107 characters
 NOBODY = 65_534  # PostgreSQL refuses to be run by root
+PORTS = range(15_000, 31_000)  # below those that a kernel hands out by itself: nobody takes one during a restart
 TIED = Path(__file__).resolve().parent.parent / "bin" / "launch" / "tied.py"
 
 
@@ -58,8 +65,30 @@ def own_valkey(at: str | None = None) -> Iterator[str]:
     with _folder("valkey", folder) as folder:
         url = f"unix://{folder}/valkey.sock"
         command = f"{program} --port 0 --unixsocket {folder}/valkey.sock --dir {folder} --appendonly no --save".split()
-        with _running([*command, ""], folder, lambda: _ping(url)):
+        with Server([*command, ""], folder, lambda: _ping(url), url=url):
             yield url
+
+
+@contextmanager
+def restartable_valkey() -> Iterator["Server"]:
+    """Yield a Valkey that is started already, with nothing in it after each start."""
+    program, port = _valkey_program(), _free_port()
+    with _folder("valkey") as folder:
+        url = f"redis://127.0.0.1:{port}/0"
+        command = f"{program} --bind 127.0.0.1 --port {port} --dir {folder} --appendonly no --save".split()
+        with Server([*command, ""], folder, lambda: _ping(url), url=url, port=port) as server:
+            yield server
+
+
+@contextmanager
+def restartable_postgres() -> Iterator["Server"]:
+    """Yield a PostgreSQL that is started already, and keeps what it has over a crash; `url` is an empty database."""
+    port = _free_port()
+    with _folder("postgres") as folder, _postgres_server(folder, port) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE parley")
+        server.url = f"postgresql://postgres@127.0.0.1:{port}/parley"
+        yield server
 
 
 @contextmanager
@@ -76,26 +105,30 @@ def real_postgres() -> Iterator[str]:
 
 @contextmanager
 def _own_postgres() -> Iterator[str]:
+    with _folder("postgres") as folder, _postgres_server(folder) as server:
+        yield server.url
+
+
+def _postgres_server(folder: Path, port: int | None = None) -> "Server":
+    """Return a server on a socket in `folder`, and on a `port` if there is one; its `url` is its superuser's."""
     programs = _postgres_programs()
-    with _folder("postgres") as folder:
-        if os.geteuid() == 0:
-            programs = _within_reach(programs, folder)
-        data = folder / "data"
-        _make_cluster(programs / "initdb", data)
-        url = f"postgresql://postgres@/postgres?host={folder}"
-        # Nothing here outlives the test, so nothing has to reach the disk.
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(folder),
-            "fsync": "off",
-            "full_page_writes": "off",
-            "dynamic_shared_memory_type": "mmap",  # in the data folder: a container may have no /dev/shm
-            "max_connections": "50",
-        }
-        settings = [f"--{name}={value}" for name, value in options.items()]
-        command = [str(programs / "postgres"), "-D", str(data), *settings]
-        with _running(command, folder, lambda: psycopg.connect(url).close(), by_nobody=True):
-            yield url
+    if os.geteuid() == 0:
+        programs = _within_reach(programs, folder)
+    data = folder / "data"
+    _make_cluster(programs / "initdb", data)
+    url = f"postgresql://postgres@/postgres?host={folder}" + (f"&port={port}" if port else "")
+    # Nothing here outlives the machine's next crash, so nothing has to reach the disk.
+    options = {
+        "listen_addresses": "127.0.0.1" if port else "",
+        "unix_socket_directories": str(folder),
+        "fsync": "off",
+        "full_page_writes": "off",
+        "dynamic_shared_memory_type": "mmap",  # in the data folder: a container may have no /dev/shm
+        "max_connections": "50",
+    }
+    settings = [f"--{name}={value}" for name, value in options.items()] + ([f"--port={port}"] if port else [])
+    command = [str(programs / "postgres"), "-D", str(data), *settings]
+    return Server(command, folder, lambda: psycopg.connect(url).close(), url=url, port=port, by_nobody=True)
 
 
 @contextmanager
@@ -201,28 +234,70 @@ def _remove_if_left(folder: Path) -> None:
         pass
 
 
-@contextmanager
-def _running(command: list[str], folder: Path, probe: Callable[[], None], *, by_nobody: bool = False) -> Iterator[None]:
-    """Run a server, from the moment in which `probe` finds it answering."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            _tied(command, by_nobody=by_nobody),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _wait_for(probe, process, log)
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)  # to PostgreSQL: at once, whoever is connected
+class Server:
+    """A server that answers within the `with` block, but for the times between `crash` and `start`."""
+
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        probe: Callable[[], None],
+        *,
+        url: str,
+        port: int | None = None,
+        by_nobody: bool = False,
+    ) -> None:
+        self.url = url
+        self.port = port or 0
+        self._command = command
+        self._folder = folder
+        self._probe = probe
+        self._by_nobody = by_nobody
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end(signal.SIGINT)  # to PostgreSQL: at once, whoever is connected
+
+    def start(self) -> None:
+        """Return in the moment in which it is found answering."""
+        log = self._folder / "log"
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                _tied(self._command, by_nobody=self._by_nobody),
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
         try:
-            process.wait(STOP_LIMIT)
+            _wait_for(self._probe, self.process, log)
+        except BaseException:
+            self._end(signal.SIGINT)
+            raise
+
+    def crash(self) -> None:
+        """End it in the midst of whatever it does: to PostgreSQL this is an immediate shutdown."""
+        self._end(signal.SIGQUIT if self._by_nobody else signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)  # of a process that has ended, nothing is asked
+        try:
+            self.process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.process.kill()
+            self.process.wait()
+
+
+def _free_port() -> int:
+    for _ in range(100):
+        port = random.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def _tied(command: list[str], *, by_nobody: bool) -> list[str]:

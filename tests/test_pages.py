@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils import timezone
@@ -446,6 +448,60 @@ def test_pages_are_private_and_walled(page: Client) -> None:
     assert "script-src 'self'" in answer["Content-Security-Policy"]
     assert "<script>" not in answer.content.decode()
     assert " style=" not in answer.content.decode()
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_without_a_database_a_page_says_so_and_signs_nobody_out(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise OperationalError("away")
+
+    page.raise_request_exception = False
+    with monkeypatch.context() as outage:
+        outage.setattr(SessionStore, "load", fail)
+        answer = page.get("/")
+
+    assert answer.status_code == 503
+    assert "cannot reach its database" in answer.content.decode()
+    assert (answer["Retry-After"], answer["Cache-Control"]) == ("5", "no-store, private")
+    assert not answer.cookies
+    assert page.get("/").status_code == 200
+
+
+def test_what_could_not_be_saved_can_be_sent_again_without_scripts(
+    alice: User, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    browser.force_login(alice)
+    browser.get("/")
+    sent = fields(model, "<b>Keep</b> me", csrfmiddlewaretoken=browser.cookies["csrftoken"].value)
+
+    def fail(*args: Any, **named: Any) -> None:
+        raise OperationalError("full")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(Conversation, "begin", fail)
+        refused = browser.post(reverse("chat:conversation_create"), sent).content.decode()
+    form = {name: re.search(f'name="{name}" value="([^"]+)"', refused) for name in sent if name != "text"}
+    again = {name: found[1] for name, found in form.items() if found}
+
+    assert "&lt;b&gt;Keep&lt;/b&gt; me</textarea>" in refused
+    assert (again["id"], again["model"]) == (sent["id"], sent["model"])
+    assert browser.post(reverse("chat:conversation_create"), {**again, "text": sent["text"]}).status_code == 302
+    assert Message.objects.get(pk=sent["id"]).text == "<b>Keep</b> me"
+
+
+def test_any_other_failure_is_told_as_one_of_ours(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **named: Any) -> None:
+        raise RuntimeError
+
+    page.raise_request_exception = False
+    monkeypatch.setattr("chat.views.render", fail)
+    answer = page.get("/")
+
+    assert answer.status_code == 500
+    assert "Something went wrong" in answer.content.decode()
 
 
 # ---------------------------------------------------------------- the first admin

@@ -1,5 +1,7 @@
 // Sends a form in the background. The server answers such a request with JSON instead of a page.
 
+const PATIENCE = 30_000; // milliseconds; a server that is cut off from its database refuses sooner
+
 const LOST = "The server could not be reached. Try again in a moment.";
 const BROKEN = "Something went wrong on the server. Try again in a moment.";
 const SIGNED_OUT = "You are signed out. Sign in in another tab, then send again.";
@@ -14,7 +16,8 @@ const SIGNED_OUT = "You are signed out. Sign in in another tab, then send again.
 export async function post(url, fields) {
   let response;
   try {
-    response = await fetch(url, { method: "POST", body: fields, headers: { Accept: "application/json" } });
+    const signal = AbortSignal.timeout(PATIENCE);
+    response = await fetch(url, { method: "POST", body: fields, headers: { Accept: "application/json" }, signal });
   } catch {
     return { problem: LOST };
   }

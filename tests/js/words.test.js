@@ -44,8 +44,9 @@ test("a form is sent as JSON is asked for, and the answer says where to look", a
   const fetched = context.mock.method(globalThis, "fetch", async () => Response.json({ url: "/a/" }, { status: 201 }));
 
   assert.deepEqual(await post("/b/", new FormData()), { url: "/a/" });
-  const [url, { method, headers }] = fetched.mock.calls[0].arguments;
+  const [url, { method, headers, signal }] = fetched.mock.calls[0].arguments;
   assert.deepEqual([url, method, headers.Accept], ["/b/", "POST", "application/json"]);
+  assert.ok(signal instanceof AbortSignal); // a server that never answers must not keep the form busy
 });
 
 test("what goes wrong is told", async (context) => {
@@ -59,6 +60,12 @@ test("what goes wrong is told", async (context) => {
 
   answer.mock.mockImplementation(async () => new Response("a page", { status: 200 }));
   assert.match((await post("/b/", new FormData())).problem, /went wrong/);
+
+  answer.mock.mockImplementation(async () => Response.json({ detail: "It cannot be saved." }, { status: 503 }));
+  assert.deepEqual(await post("/b/", new FormData()), { problem: "It cannot be saved." });
+
+  answer.mock.mockImplementation(async () => Promise.reject(new DOMException("late", "TimeoutError")));
+  assert.match((await post("/b/", new FormData())).problem, /could not be reached/);
 
   answer.mock.mockImplementation(async () => Promise.reject(new TypeError("Failed to fetch")));
   assert.match((await post("/b/", new FormData())).problem, /could not be reached/);

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.relay` and `benchmarks.deploy`: a host of models, readers, and what is between them."""

@@ -84,6 +84,8 @@ class Tab:
     async def _see_to(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Prediction.DoesNotExist:
+            await self._send(news.refused("There is no such answer."))
         except Exception:
             # The page connects anew and says what it has; by then the database may be there again.
             logger.exception("A tab is left, because its news failed.")
@@ -111,13 +113,10 @@ class Tab:
                 await subscription.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all look at once
 
     async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
-        allowed = Prediction.objects.for_user(self._user).filter(pk=prediction, message__isnull=False)
-        if not await query(allowed.exists):
-            await self._send(news.refused("There is no such answer."))
-            return
+        mine = Prediction.objects.for_user(self._user).filter(message__isnull=False)
         standing: tuple[Any, ...] = ()
         has, told_files = (edition, after), 0
-        async for frame in follow(prediction, edition=edition, after=after):
+        async for frame in follow(prediction, edition=edition, after=after, among=mine):
             if frame.is_last:
                 await self._send(await query(news.ended, prediction))
                 return

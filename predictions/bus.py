@@ -12,7 +12,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -45,7 +45,7 @@ class Subscription:
 
     async def wait(self, timeout: float) -> list[Topical] | None:
         """Wait for messages up to `timeout` seconds; None means that some were lost: look into the database."""
-        if not self._messages:
+        if not self._messages and not self._lapsed:
             # By hand: `asyncio.timeout` around an event costs several times as much, and this runs for each frame.
             self._waiter = self.loop.create_future()
             timer = self.loop.call_later(timeout, self._wake)
@@ -64,6 +64,11 @@ class Subscription:
             self._messages.append(message)
         else:
             self._lapsed = True
+        self._wake()
+
+    def lapse(self) -> None:
+        """Note that something may have been lost; only to be called in the reader's loop."""
+        self._lapsed = True
         self._wake()
 
     def _wake(self) -> None:
@@ -117,6 +122,14 @@ class Bus:
                 loop.call_soon_threadsafe(_put_all, parcel)
             except RuntimeError:  # the loop has ended, and its readers with it
                 continue
+
+    def tell_all_to_look(self) -> None:
+        """Have all subscribers look into the database: hints may have been lost."""
+        with self._lock:
+            subscriptions = set().union(*self._subscriptions.values())
+        for subscription in subscriptions:
+            with suppress(RuntimeError):  # the loop has ended, and its readers with it
+                subscription.loop.call_soon_threadsafe(subscription.lapse)
 
 
 def _put_all(parcel: list[tuple[Subscription, Topical]]) -> None:
@@ -215,7 +228,8 @@ class RedisBus(Bus):
                 logger.warning("Lost the hints of Redis (%s); trying again in %.1f s.", error, pause)
             if self._listening.is_set():
                 pause = RECONNECT_PAUSE[0]
-            self._listening.clear()
+                self._listening.clear()
+                self.tell_all_to_look()
             self._closing.wait(pause)
             pause = min(2 * pause, longest)
 
@@ -227,6 +241,8 @@ class RedisBus(Bus):
                 if message is None:
                     pubsub.check_health()
                 elif message["type"] == "subscribe":
+                    if self._listening.is_set():  # the client has connected anew by itself
+                        self.tell_all_to_look()
                     self._listening.set()
                 elif message["type"] == "message":
                     self._take(message["data"])

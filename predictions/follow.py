@@ -5,11 +5,14 @@ passed on as they are; at any gap, and where none come, the log in the database 
 offset, not a queue: what it has not taken is in the log.
 """
 
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from predictions.bus import Message, bus
@@ -17,13 +20,14 @@ from predictions.database import query
 from predictions.events import TERMINAL
 from predictions.models import Condition, OutputChunk, Prediction, Provider
 
-LOOK_AGAIN = (1.0, 5.0)  # seconds without a hint after which the log is read all the same; more while nothing is new
+LOOK_AGAIN = 1.0  # seconds without a hint after which the log is read all the same
+LOOK_SELDOM = 5.0  # the same where all processes' hints arrive, but for what gets lost
 FRAME_TEXT = 32_768  # code points of one frame, but for the last
 READ_ATTEMPTS = 3  # a text may be folded or replaced between two queries, hardly ever twice
 
 ROW = (
     *("status", "edition", "output", "output_end", "error", "progress", "file_count"),
-    *("asked_at", "lost_at", "started_at", "completed_at", "created_at"),
+    *("asked_at", "lost_at", "started_at", "completed_at", "created_at", "model"),
 )
 # The place in the queue and the reason to wait are no part of a hint.
 TOLD_BY_THE_ROW = TERMINAL | {"queued"}
@@ -59,37 +63,43 @@ class Frame:
         return self.phase, self.since, self.progress, self.ahead, self.note
 
 
-async def follow(prediction: UUID, *, edition: int = 0, after: int = 0) -> AsyncIterator[Frame]:
+async def follow(
+    prediction: UUID, *, edition: int = 0, after: int = 0, among: QuerySet[Prediction] | None = None
+) -> AsyncIterator[Frame]:
     """Yield frames until the prediction has ended; the last one `is_last`.
 
-    Raises Prediction.DoesNotExist. Whether the reader may see the prediction is for the caller to know.
+    Raises Prediction.DoesNotExist, also if it is not `among` those that the reader may see.
     """
     topic = f"prediction:{prediction}"
     # Join first, then read: what happens in between arrives twice, never not at all.
     with bus.subscribe(topic) as subscription:
-        frame = await query(read_frame, prediction, edition=edition, after=after)
+        frame = await query(read_frame, prediction, edition=edition, after=after, among=among)
         yield frame
-        pause, longest = LOOK_AGAIN
         while not frame.is_last:
             # A long text comes in several frames, one after the other.
-            hints = [] if frame.has_more else await subscription.wait(pause)
+            hints = [] if frame.has_more else await subscription.wait(_patience())
             following = _continued(frame, hints) if hints else None
             if following is None:
                 following = await query(read_frame, prediction, edition=frame.edition, after=frame.end)
                 if _tells_nothing_new(frame, following):
-                    pause = min(2 * pause, longest)
                     continue
-            pause, frame = LOOK_AGAIN[0], following
+            frame = following
             yield frame
 
 
-def read_frame(prediction: UUID, *, edition: int, after: int) -> Frame:
+def _patience() -> float:
+    # Never the same for all: hundreds of silent readers must not look at the same moment.
+    return (LOOK_SELDOM if bus.reaches_others else LOOK_AGAIN) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def read_frame(prediction: UUID, *, edition: int, after: int, among: QuerySet[Prediction] | None = None) -> Frame:
     """Read from the database what a reader lacks that has `edition` up to `after`."""
+    rows = Prediction.objects.all() if among is None else among
     for _ in range(READ_ATTEMPTS):
         # The chunks before the row: if the row then says "ended", they were folded into it in the meantime, or
         # the row has it all.
-        chunks = list(_chunks_from(prediction, 0 if after == 0 else after))
-        row = Prediction.objects.select_related("model__provider").only(*ROW, "model__provider").get(pk=prediction)
+        chunks = list(_chunks_from(prediction, after))
+        row = rows.only(*ROW).get(pk=prediction)
         offset = after if row.edition == edition else 0
         if row.is_terminal:
             return _frame(row, offset, row.output[offset:])
@@ -109,8 +119,10 @@ def stored_text(prediction: UUID) -> str:
 
 def _chunks_from(prediction: UUID, after: int) -> Any:  # (offset, text) rows, in order
     chunks = OutputChunk.objects.filter(prediction=prediction)
-    first = chunks.filter(offset__lte=after).order_by("-offset").values_list("offset", flat=True).first()
-    return chunks.filter(offset__gte=first or 0).order_by("offset").values_list("offset", "text")
+    if after:
+        last_before = chunks.filter(offset__lte=after).order_by("-offset").values("offset")[:1]
+        chunks = chunks.filter(offset__gte=Coalesce(Subquery(last_before), 0))
+    return chunks.order_by("offset").values_list("offset", "text")
 
 
 def _join(chunks: list[tuple[int, str]], after: int) -> str | None:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DataError, Error, IntegrityError, connections, transaction
+from django.db import DataError, Error, IntegrityError, connection, connections, transaction
 from django.db.models import Q
 
 from predictions import clock
@@ -209,7 +209,7 @@ class Journal:
                 else:
                     pause = RETRY_PAUSES[0]
                     tick = TICK + TICK_OF_STREAM * len(self._held)
-                    tick = min(max(tick, 2 * (loop.time() - began)), LONGEST_TICK)
+                    tick = min(max(tick, 1.5 * (loop.time() - began)), LONGEST_TICK)
             await asyncio.gather(*self._tellings)
         finally:
             self.has_ended = True
@@ -373,6 +373,7 @@ def _write(
     worker_id: int, held: list[UUID], changes: list[Change], stamp: datetime, *, renews: bool = True
 ) -> set[UUID]:
     now = clock.now()
+    _settle_durability(changes)
     with transaction.atomic():
         # Locked, so that nobody takes one over before this is committed. The slot of a question that was not asked
         # yet went to another one when its lease ran out.
@@ -396,6 +397,14 @@ def _write(
             _write_state(change)
         Worker.objects.filter(pk=worker_id).update(seen_at=stamp)
     return lost
+
+
+def _settle_durability(changes: list[Change]) -> None:
+    """Have SQLite wait for the disk where a host is about to be asked: after a power cut it must be known."""
+    if connection.vendor == "sqlite":
+        is_intent = any(change.phase == "starting" for change in changes)
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA synchronous={'FULL' if is_intent else 'NORMAL'}")
 
 
 def _fold(prediction: UUID, offset: int) -> None:

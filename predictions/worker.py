@@ -66,7 +66,8 @@ class Worker:
             await asyncio.wait({journal})
             for _, provider in self._providers.values():
                 await provider.close()
-            await query(WorkerRow.objects.filter(pk=self._row.pk).delete)
+            with suppress(*AWAY):  # it is forgotten all the same, later
+                await query(WorkerRow.objects.filter(pk=self._row.pk).delete)
         for task in done & parts.keys():
             logger.error("The worker ends, because %s did.", parts[task])
             task.result()

@@ -1,6 +1,7 @@
 """Hints between threads and processes; the contract is written once and run for each bus."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -94,9 +95,32 @@ async def test_a_redis_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyP
         await live(bus)
         admin = redis.Redis.from_url(url)
         admin.client_kill_filter(_type="pubsub")
+        assert await a.wait(5) is None
         await asyncio.to_thread(wait_until, lambda: admin.client_list(_type="pubsub"))
         admin.close()
         await live(bus)
         bus.publish(("a", {"n": 2}))
 
         assert await a.wait(5) == [("a", {"n": 2})]
+
+
+async def test_who_waits_when_redis_goes_away_is_told_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    with real_valkey() as url, closing(RedisBus(url)) as bus, bus.subscribe("a") as a:
+        await live(bus)
+        assert bus.reaches_others
+        admin = redis.Redis.from_url(url)
+        admin.client_kill_filter(_type="pubsub")
+        admin.close()
+
+        assert await a.wait(5) is None
+
+
+async def test_a_redis_that_does_not_answer_holds_nobody_up() -> None:
+    """The listener is dead silent: whoever publishes has it told to this process, and goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        with closing(RedisBus(url)) as bus, bus.subscribe("a") as a:
+            bus.publish(("a", {"n": 1}))
+            assert await a.wait(0) == []  # it is on its way to Redis, in another thread
+
+            assert await a.wait(5) == [("a", {"n": 1})]

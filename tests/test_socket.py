@@ -92,7 +92,8 @@ async def a_tab(user: User | None) -> AsyncIterator[Tab]:
 @pytest.fixture
 def hints_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody look into the database unless a hint leads there."""
-    monkeypatch.setattr("predictions.follow.LOOK_AGAIN", (60.0, 60.0))
+    monkeypatch.setattr("predictions.follow.LOOK_AGAIN", 60.0)
+    monkeypatch.setattr("predictions.follow.LOOK_SELDOM", 60.0)
 
 
 def begin(user: User, model: Model, text: str = "Hi") -> Conversation:

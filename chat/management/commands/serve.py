@@ -14,6 +14,7 @@ from django.urls import reverse
 from chat.models import SetupToken
 from chat.server import WebServer
 from predictions.bus import bus
+from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
 WORKER_GRACE = 15.0  # seconds in which a worker hands back what it has not finished
@@ -38,6 +39,7 @@ class Command(BaseCommand):
                 self.stdout.flush()
 
         server.ready_callable = begin
+        collect_seldom()
         server.run()
         thread.finish()
         bus.close()

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from chat.server import WebServer
 from predictions.bus import bus
+from predictions.garbage import collect_seldom
 
 
 class Command(BaseCommand):
@@ -18,5 +19,6 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, **options: Any) -> None:
         server = WebServer(host=host, port=port)
+        collect_seldom()
         server.run()
         bus.close()

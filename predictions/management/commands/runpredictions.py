@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from predictions.bus import bus
+from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
 
@@ -19,6 +20,7 @@ class Command(BaseCommand):
 
     async def _run(self) -> None:
         worker = Worker()
+        collect_seldom()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)

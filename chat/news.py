@@ -1,6 +1,7 @@
 """What the browsers of a conversation are told: the frames that go over the socket."""
 
 import json
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,22 @@ from django.template.loader import render_to_string
 from chat.markdown import render
 from chat.models import Conversation, Message, User
 from predictions.follow import Frame
-from predictions.models import Prediction
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT = "{}"  # an empty message would not be sent by every server
 
 
 def store_html(prediction_id: uuid.UUID, **_: Any) -> None:
     """Keep the finished answer as HTML, so that history pages need no parsing."""
-    output = Prediction.objects.values_list("output", flat=True).get(pk=prediction_id)
-    Message.objects.filter(prediction=prediction_id).update(html=render(output))
+    answer = Message.objects.select_related("prediction").filter(prediction=prediction_id).first()
+    if answer is None or answer.prediction is None:
+        return  # asked from the command line
+    prediction = answer.prediction
+    Message.objects.filter(pk=answer.pk).update(html=render(prediction.output))
+    ids = {"prediction": str(prediction.pk), "conversation": str(answer.conversation_id)}
+    took = ((prediction.completed_at or prediction.created_at) - prediction.created_at).total_seconds()
+    logger.info("An answer has ended.", extra={**ids, "status": prediction.status, "seconds": round(took, 3)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from django.core.management.base import CommandError
 from twisted.internet import reactor
+from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class WebServer(Server):
         """Return after the end; raise CommandError if somebody else listens there."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reactor.callFromThread(self.leave))
+        # Daphne sends Twisted's log nowhere; what goes wrong there should be seen.
+        publisher: Any = globalLogPublisher  # mypy does not know its interfaces
+        observe = STDLibLogObserver("twisted")
+        publisher.addObserver(lambda event: observe(event) if event["log_level"] >= LogLevel.warn else None)
         super().run()
         if not self.listening_addresses:
             raise CommandError(f"{self._place} is taken. Choose another one with --port or PARLEY_PORT.")

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
+from structlog.contextvars import bind_contextvars
+
 from chat import news
 from chat.models import User
 from predictions.bus import bus
@@ -99,6 +101,7 @@ class Tab:
             await asyncio.sleep(HEARTBEAT)
 
     async def _tell_messages(self, conversation: UUID, after: int) -> None:
+        bind_contextvars(conversation=str(conversation))
         path: tuple[str, ...] = ()
         with bus.subscribe(f"conversation:{conversation}") as subscription:
             while True:
@@ -113,6 +116,7 @@ class Tab:
                 await subscription.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all look at once
 
     async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
+        bind_contextvars(prediction=str(prediction))
         mine = Prediction.objects.for_user(self._user).filter(message__isnull=False)
         standing: tuple[Any, ...] = ()
         has, told_files = (edition, after), 0

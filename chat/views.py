@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
 from chat.models import AlreadyAnswering, Conversation, Message, ModelNotReady, SetupToken, User
@@ -98,6 +99,7 @@ def _user(request: HttpRequest) -> User:
 
 
 def _load_conversation(request: HttpRequest, key: uuid.UUID) -> Conversation:
+    bind_contextvars(conversation=str(key))
     return get_object_or_404(Conversation.objects.for_user(request.user), pk=key)
 
 
@@ -106,6 +108,7 @@ def _load_answer(request: HttpRequest, key: uuid.UUID) -> Message:
     answer = get_object_or_404(answers, pk=key)
     if answer.prediction is None:
         raise Http404
+    bind_contextvars(conversation=str(answer.conversation_id), prediction=str(answer.prediction_id))
     return answer
 
 

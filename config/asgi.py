@@ -1,9 +1,11 @@
-"""The ASGI application: pages over HTTP, one socket per tab.
+"""The ASGI application: pages over HTTP, one socket per tab, or news over HTTP where sockets do not get through.
 
 Any ASGI server runs it; daphne is the one that is tested.
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -13,11 +15,17 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()  # first: it sets Django up, and what follows imports models
 
-from chat.routing import websocket_urlpatterns  # noqa: E402
+from chat.leaving import NEWS  # noqa: E402
+from chat.routing import news, websocket_urlpatterns  # noqa: E402
+
+
+async def http(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    await (news if scope["path"] == NEWS else pages)(scope, receive, send)
+
 
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": http,
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

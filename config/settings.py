@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config.logs import RENDERERS, logging_config
+
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -127,9 +129,15 @@ if not DATABASES["default"].get("ENGINE"):
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = SQLITE_OPTIONS
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    # A database that is away is told within seconds and noticed soon after it is back; a process that was stopped in
+    # the middle of a transaction does not hold up the others.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 3,  # seconds
+        "tcp_user_timeout": 10_000,  # milliseconds without a sign from the other host
+        "options": "-c idle_in_transaction_session_timeout=10s -c lock_timeout=10s",
         **DATABASES["default"].get("OPTIONS", {}),
-        "pool": {"min_size": 1, "max_size": 20, "timeout": 10},
+        "pool": {"min_size": 1, "max_size": 20, "timeout": 4, "reconnect_timeout": 2},  # seconds
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
@@ -193,21 +201,19 @@ REPLICATE_FILE_HOSTS = env.list(
 FILE_LIMIT = env.int("PARLEY_FILE_LIMIT", 100_000_000)  # bytes of one file, of a question or an answer
 COG_SERVERS = env.dict("PARLEY_COG_SERVERS", default={})  # name=url, comma separated
 
-# ---------------------------------------------------------------- files served, logs
+# ---------------------------------------------------------------- files served, logs, figures
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "config.storage.ModuleStaticFilesStorage"},
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("PARLEY_LOG_LEVEL", "WARNING")},
-    "loggers": {
-        "predictions": {"level": env.str("PARLEY_LOG_LEVEL", "INFO")},
-        "chat": {"level": env.str("PARLEY_LOG_LEVEL", "INFO")},
-    },
-}
+LOG_FORMAT = env.str("PARLEY_LOG_FORMAT", "text")
+if LOG_FORMAT not in RENDERERS:
+    raise ImproperlyConfigured(f"PARLEY_LOG_FORMAT is {LOG_FORMAT!r}; it may be {' or '.join(RENDERERS)}.")
+LOGGING = logging_config(
+    LOG_FORMAT,
+    level=env.str("PARLEY_LOG_LEVEL", "WARNING"),
+    own_level=env.str("PARLEY_LOG_LEVEL", "INFO"),
+)
+METRICS_TOKEN = env.str("PARLEY_METRICS_TOKEN", "")  # what Prometheus shows to read `/metrics`

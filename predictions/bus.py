@@ -20,6 +20,8 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from predictions import metrics
+
 logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]  # JSON, whose shape depends on the topic
@@ -56,6 +58,7 @@ class Subscription:
                 self._waiter = None
         messages, self._messages = self._messages, []
         lapsed, self._lapsed = self._lapsed, False
+        metrics.BUS_LAPSED.inc(lapsed)
         return None if lapsed else messages
 
     def put(self, message: Topical) -> None:
@@ -198,6 +201,7 @@ class RedisBus(Bus):
             try:
                 self._sender.publish(CHANNEL, json.dumps(messages))
             except redis.RedisError as error:
+                metrics.BUS_FAILURES.inc()
                 logger.warning("Redis does not take hints (%s); readers look into the database instead.", error)
                 self._publisher_pause_until = time.monotonic() + PUBLISH_PAUSE
                 self.deliver(messages)
@@ -225,6 +229,7 @@ class RedisBus(Bus):
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
+                metrics.BUS_FAILURES.inc()
                 logger.warning("Lost the hints of Redis (%s); trying again in %.1f s.", error, pause)
             if self._listening.is_set():
                 pause = RECONNECT_PAUSE[0]
@@ -253,6 +258,7 @@ class RedisBus(Bus):
         except (ValueError, TypeError, RecursionError):
             logger.warning("Something other than Parley writes to the Redis channel %r.", CHANNEL)
         else:
+            metrics.BUS_RECEIVED.inc()
             self.deliver(messages)
 
 

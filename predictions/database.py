@@ -1,6 +1,7 @@
 """Run queries beside the event loop, in a few threads that give their connections back; tell what a failure means."""
 
 import asyncio
+import contextvars
 import functools
 import sqlite3
 from collections.abc import Callable
@@ -25,7 +26,8 @@ _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="queries")
 async def query(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function`, which may use the database, in a thread and return what it returns."""
     call = functools.partial(_call, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    context = contextvars.copy_context()  # what the caller's log lines are about
+    return await asyncio.get_running_loop().run_in_executor(_threads, context.run, call)
 
 
 async def insist(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

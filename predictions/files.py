@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from os import SEEK_END
 from typing import IO, Any
 
@@ -14,10 +15,12 @@ from django.core.files import File as StoredContent
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from predictions.database import insist
+from predictions import clock, metrics
+from predictions.database import insist, query
 from predictions.events import clean
 from predictions.file_types import HEAD_LENGTH, media_type_of
 from predictions.models import File, Prediction
+from predictions.models import Provider as ProviderRow
 from predictions.models.file import NAME_LENGTH
 from predictions.outputs import decode_data_uri, is_data_uri, name_of
 from predictions.providers import Provider
@@ -30,6 +33,7 @@ PAUSES = (0.5, 2.0, 0.0)  # seconds after each try to copy a file
 COPY_TIME = 300.0  # seconds for one file, all tries together
 IN_MEMORY = 1_048_576  # bytes of a file, before it waits on disk
 READ_SIZE = 65_536  # bytes
+RETRIES_AT_ONCE = 4  # files that one worker tries again side by side
 
 EXPIRED = "The file expired at the model’s host before it could be copied."
 NOT_REACHED = "The file could not be copied: the model’s host did not send it."
@@ -45,24 +49,60 @@ class FileLost(Exception):
     """A file cannot be had; the message is for people."""
 
 
+class FileDelayed(FileLost):
+    """It cannot be had now; another try may help."""
+
+
 async def keep(prediction: Prediction, position: int, address: str, download: Opener) -> None:
-    """Copy a file of the output into our storage, or note why there is none; one that is kept is left alone."""
+    """Copy a file of the output into our storage, or note why there is none; one that is noted is left alone."""
     kept = prediction.files.outputs().filter(position=position)
     if await insist(kept.exists):
         return
     file = File(prediction=prediction, role=File.Role.OUTPUT, position=position, name=name_of(address, position))
+    try:
+        await _copy(address, download, partial(store, file))
+    except FileLost as error:
+        if isinstance(error, FileDelayed) and not is_data_uri(address):
+            file.expect(address, at=clock.now())
+        await insist(_note_loss, file, str(error))
+    else:
+        metrics.FILES.labels(outcome="kept").inc()
+
+
+async def retry(connect: Callable[[ProviderRow], Provider]) -> None:
+    """Copy a few files again whose copying failed for a reason that may have passed."""
+    due = await query(File.objects.claim_retries, clock.now(), limit=RETRIES_AT_ONCE)
+    retries = (_retry(file, connect(file.prediction.model.provider)) for file in due)
+    for outcome in await asyncio.gather(*retries, return_exceptions=True):
+        if outcome is not None:
+            raise outcome  # the claim runs out by itself, and the file is tried again
+
+
+async def _retry(file: File, provider: Provider) -> None:
+    is_lost = False
+    try:
+        await _copy(file.provider_url, provider.download, partial(_store_late, file))
+    except FileDelayed as error:
+        is_lost = not await insist(file.note_retry_failed, str(error), at=clock.now())
+    except FileLost as error:
+        is_lost = await insist(file.note_retried, error=str(error))
+    if is_lost:
+        logger.warning("A file of prediction %s is lost for good.", file.prediction_id)
+        metrics.FILES.labels(outcome="lost").inc()
+
+
+async def _copy(address: str, download: Opener, write: Callable[[IO[bytes]], None]) -> None:
+    """Fetch the file at `address` and `write` it; raise FileLost, or FileDelayed if another try may help."""
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
         try:
             async with asyncio.timeout(COPY_TIME):
                 await _fetch(address, download, content)
-            await insist(store, file, content)
-        except FileLost as error:
-            await insist(_note_loss, file, str(error))
-        except TimeoutError:
-            await insist(_note_loss, file, NOT_REACHED)
-        except OSError:
+            await insist(write, content)
+        except TimeoutError as error:
+            raise FileDelayed(NOT_REACHED) from error
+        except OSError as error:
             logger.exception("A file cannot be stored.")
-            await insist(_note_loss, file, NOT_STORED)
+            raise FileDelayed(NOT_STORED) from error
 
 
 def give(prediction: Prediction, position: int, name: str, content: IO[bytes]) -> File:
@@ -76,16 +116,7 @@ def give(prediction: Prediction, position: int, name: str, content: IO[bytes]) -
 
 def store(file: File, content: IO[bytes]) -> None:
     """Write `content` to the storage, and then the row: whoever sees it finds the content."""
-    digest, size = hashlib.sha256(), 0
-    content.seek(0)
-    file.media_type = media_type_of(content.read(HEAD_LENGTH))
-    content.seek(0)
-    while chunk := content.read(READ_SIZE):
-        digest.update(chunk)
-        size += len(chunk)
-    file.sha256, file.size = digest.hexdigest(), size
-    content.seek(0)
-    file.content.save(file.name, StoredContent(content), save=False)
+    _write_content(file, content)
     try:
         with transaction.atomic():
             file.save(force_insert=True)
@@ -96,8 +127,42 @@ def store(file: File, content: IO[bytes]) -> None:
         raise
 
 
+def _store_late(file: File, content: IO[bytes]) -> None:
+    """Do as `store` does for a row that is there already, unless somebody else has changed it."""
+    _write_content(file, content)
+    written = {name: getattr(file, name) for name in ("content", "media_type", "size", "sha256")}
+    is_ours = False
+    try:
+        is_ours = file.note_retried(error="", **written)
+    finally:
+        if not is_ours:
+            file.content.delete(save=False)
+    if is_ours:
+        metrics.FILES.labels(outcome="late").inc()
+
+
+def _write_content(file: File, content: IO[bytes]) -> None:
+    digest, size = hashlib.sha256(), 0
+    content.seek(0)
+    file.media_type = media_type_of(content.read(HEAD_LENGTH))
+    content.seek(0)
+    while chunk := content.read(READ_SIZE):
+        digest.update(chunk)
+        size += len(chunk)
+    file.sha256, file.size = digest.hexdigest(), size
+    content.seek(0)
+    try:
+        file.content.save(file.name, StoredContent(content), save=False)
+    except OSError:
+        # A full disk takes a part; nothing may be left of it, for it would stay for ever.
+        file.content.storage.delete(file.content.field.generate_filename(file, file.name))
+        raise
+
+
 def _note_loss(file: File, error: str) -> None:
-    logger.warning("A file of prediction %s is lost: %s", file.prediction_id, error)
+    is_final = file.retry_at is None
+    logger.warning("A file of prediction %s is %s: %s", file.prediction_id, "lost" if is_final else "delayed", error)
+    metrics.FILES.labels(outcome="lost" if is_final else "delayed").inc()
     file.content, file.error = None, error
     with suppress(IntegrityError), transaction.atomic():  # another worker kept it
         file.save(force_insert=True)
@@ -156,7 +221,9 @@ async def _fetch(address: str, download: Opener, content: IO[bytes]) -> None:
         except (NotTaken, AnswerLost):
             status = 0
         await asyncio.sleep(pause)
-    raise FileLost(EXPIRED if status in {403, 404, 410} else NOT_REACHED)
+    if status in {403, 404, 410}:
+        raise FileLost(EXPIRED)
+    raise FileDelayed(NOT_REACHED)
 
 
 def _write(chunk: bytes, content: IO[bytes]) -> None:

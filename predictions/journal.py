@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import DataError, Error, IntegrityError, connection, connections, transaction
 from django.db.models import Q
 
-from predictions import clock
+from predictions import clock, metrics
 from predictions.bus import Topical, bus
 from predictions.database import query
 from predictions.events import FAILED
@@ -90,6 +90,7 @@ class Batch:
     stamp: datetime = field(default_factory=clock.now)
     tries: int = 0
     renews: bool = True  # the leases, too
+    figures: dict[str, float] | None = None  # what the worker counts, told with a renewal
     alone: dict[UUID, bool] = field(default_factory=dict)  # written one by one so far, and whether the lease was lost
 
 
@@ -200,6 +201,7 @@ class Journal:
                 try:
                     await self._commit_batch()
                 except Error as error:
+                    metrics.COMMIT_FAILURES.inc()
                     logger.warning("The database takes no output (%s); trying again in %.1f s.", error, pause)
                     self._thread.submit(connections.close_all)
                     if self._closing and pause >= longest_pause:
@@ -249,7 +251,8 @@ class Journal:
     async def _commit_batch(self) -> None:
         if self._batch is None:
             renews = clock.steady() - self._renewed_at >= RENEWAL
-            self._batch = Batch(self._take_changes(), self._waiting, renews=renews)
+            figures = metrics.worker_figures() if renews else None
+            self._batch = Batch(self._take_changes(), self._waiting, renews=renews, figures=figures)
             self._waiting = []
         if self._is_idle(self._batch):
             self._batch = None
@@ -260,6 +263,8 @@ class Journal:
         batch.tries += 1
         lost = await loop.run_in_executor(self._thread, write_batch, self._worker.pk, held, batch)
         self._batch = None
+        metrics.COMMIT_SECONDS.observe(clock.steady() - began)
+        metrics.CHARACTERS.inc(sum(len(change.text) for change in batch.changes))
         if batch.renews:
             self._renewed_at = began
         written = [change for change in batch.changes if change.prediction not in lost]
@@ -276,9 +281,12 @@ class Journal:
     def _settle(self, written: list[Change], lost: set[UUID]) -> None:
         for change in written:
             if change.is_last or change.releases:
-                self._held.pop(change.prediction, None)
+                held = self._held.pop(change.prediction, None)
                 self._released.discard(change.prediction)
+                if change.is_last and held is not None:
+                    metrics.note_end(held)
             if change.is_last:
+                metrics.REPLACED_TEXTS.inc(change.replaces)
                 telling = asyncio.create_task(
                     query(prediction_ended.send_robust, sender=Prediction, prediction_id=change.prediction)
                 )
@@ -288,6 +296,7 @@ class Journal:
             self._released.discard(key)
             if self._held.pop(key, None) is not None:
                 self._lost.add(key)
+                metrics.LEASES_LOST.inc()
                 self.lost.put_nowait(key)
 
     def _take_changes(self) -> list[Change]:
@@ -340,7 +349,7 @@ def write_batch(worker_id: int, held: list[UUID], batch: Batch) -> set[UUID]:
         let_go = {change.prediction for change in batch.changes if change.is_last or change.releases}
         return set(held) - set(mine) - let_go
     try:
-        return _write(worker_id, held, batch.changes, batch.stamp, renews=batch.renews)
+        return _write(worker_id, held, batch.changes, batch.stamp, renews=batch.renews, figures=batch.figures)
     except (DataError, IntegrityError):
         return _write_singly(worker_id, batch)
 
@@ -370,7 +379,13 @@ def _is_written(worker_id: int, stamp: datetime) -> bool:
 
 
 def _write(
-    worker_id: int, held: list[UUID], changes: list[Change], stamp: datetime, *, renews: bool = True
+    worker_id: int,
+    held: list[UUID],
+    changes: list[Change],
+    stamp: datetime,
+    *,
+    renews: bool = True,
+    figures: dict[str, float] | None = None,
 ) -> set[UUID]:
     now = clock.now()
     _settle_durability(changes)
@@ -395,7 +410,10 @@ def _write(
             if change.folds_from is not None:
                 _fold(change.prediction, change.folds_from)
             _write_state(change)
-        Worker.objects.filter(pk=worker_id).update(seen_at=stamp)
+        told: dict[str, Any] = {"seen_at": stamp} if figures is None else {"seen_at": stamp, "figures": figures}
+        # Its row is gone if it slept for so long that it was forgotten.
+        if not Worker.objects.filter(pk=worker_id).update(**told):
+            Worker.objects.create(pk=worker_id, name=Worker.own_name(), **told)
     return lost
 
 

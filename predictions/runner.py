@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import Error
 
-from predictions import clock, files
+from predictions import clock, files, metrics
 from predictions.database import insist, query
 from predictions.events import CANCELED, Completed, Event, Failed, Files, Output, Restarted, Snapshot, from_snapshot
 from predictions.journal import Journal
@@ -159,6 +159,7 @@ class Runner:
         try:
             snapshot = await self._provider.create(prediction, given)
         except AnswerLost as error:
+            metrics.CREATES_LOST.inc()
             logger.warning("Prediction %s was perhaps created, perhaps not: %s", prediction.pk, error)
             prediction.note_lost(at=clock.now())
             self._journal.note(prediction)
@@ -260,6 +261,8 @@ class Runner:
                     if isinstance(event, Output):
                         await self._journal.next_tick()
         except (StreamInterrupted, NotTaken, AnswerLost, AccountRefused) as error:
+            if self.prediction.urls.get("stream"):  # there was one
+                metrics.STREAMS_BROKEN.inc()
             logger.info("Prediction %s is polled: %s", self.prediction.pk, error)
         if not self.prediction.is_terminal:
             await self._poll()

@@ -3,12 +3,16 @@
 import json
 import uuid
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from predictions import checks, webhooks
+from predictions import checks, scrape, webhooks
+from predictions import metrics as counted
 from predictions.models import Condition, Prediction
 
 WEBHOOK_LIMIT = 8_388_608  # bytes; what is larger is not needed, the worker looks by itself
@@ -31,15 +35,34 @@ def ready(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok" if is_ready else "failing", **parts}, status=200 if is_ready else 503)
 
 
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The figures of the whole site, for Prometheus and for staff; nobody else learns that they exist."""
+    if not _may_see_metrics(request):
+        raise Http404
+    return HttpResponse(scrape.everything(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _may_see_metrics(request: HttpRequest) -> bool:
+    token: str = settings.METRICS_TOKEN
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if given:
+        return bool(token) and scheme.lower() == "bearer" and constant_time_compare(given.strip(), token)
+    return request.user.is_active and request.user.is_staff
+
+
 @csrf_exempt
 @login_not_required
 @require_POST
 def webhook(request: HttpRequest, prediction: uuid.UUID, token: str) -> HttpResponse:
     """Take in a host's word that something happened to a prediction; never a redirect, which hosts do not follow."""
     if not webhooks.is_token_of(prediction, token):
+        counted.WEBHOOKS.labels(outcome="unknown").inc()
         raise Http404
     body = request.read(WEBHOOK_LIMIT + 1)
     if len(body) > WEBHOOK_LIMIT:
+        counted.WEBHOOKS.labels(outcome="large").inc()
         return HttpResponse("This is too large.", status=413, content_type="text/plain")
     row = Prediction.objects.select_related("model__provider").filter(pk=prediction).first()
     if row is None:
@@ -48,7 +71,9 @@ def webhook(request: HttpRequest, prediction: uuid.UUID, token: str) -> HttpResp
     if not webhooks.is_genuine(condition, body, request.headers):
         # The end of a prediction is delivered again for a minute: by then a changed secret may be known.
         condition.doubt_secrets()
+        counted.WEBHOOKS.labels(outcome="unsigned").inc()
         return HttpResponse("The signature does not match.", status=401, content_type="text/plain")
+    counted.WEBHOOKS.labels(outcome="taken").inc()
     webhooks.take_in(row, request.headers[webhooks.ID], _provider_id(body))
     return HttpResponse(status=204)
 

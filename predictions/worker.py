@@ -5,21 +5,19 @@ Rows are the queue. The worker may be killed at any moment: its leases run out, 
 
 import asyncio
 import logging
-import os
-import platform
 from contextlib import suppress
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import Error
+from structlog.contextvars import bind_contextvars
 
-from predictions import catalogue, clock, providers
+from predictions import catalogue, clock, housekeeping, metrics, providers
 from predictions.bus import Message, bus
 from predictions.database import AWAY, insist, query
 from predictions.events import Failed
 from predictions.follow import stored_text
 from predictions.journal import Journal, LeaseLost
-from predictions.models import Prediction, WebhookDelivery
+from predictions.models import Prediction
 from predictions.models import Provider as ProviderRow
 from predictions.models import Worker as WorkerRow
 from predictions.runner import Runner, cancel_once
@@ -29,8 +27,6 @@ logger = logging.getLogger(__name__)
 CAPACITY = 500  # predictions at once in one worker
 LOOK_AGAIN = 1.0  # seconds between looks at the queue when no bell rings
 ANSWER_GRACE = 5.0  # seconds that creates on their way have to be answered before a worker ends
-FORGET_WORKERS = timedelta(days=1)
-FORGET_DELIVERIES = timedelta(days=1)
 
 
 class Worker:
@@ -45,6 +41,7 @@ class Worker:
     async def run(self) -> None:
         """Claim and run; after `stop`, hand back what is not finished, and return."""
         self._row = await insist(_register)
+        bind_contextvars(worker=self._row.name)
         self._journal = Journal(self._row)
         parts: dict[asyncio.Task[None], str] = {
             asyncio.create_task(self._journal.run()): "the journal",
@@ -52,6 +49,7 @@ class Worker:
             asyncio.create_task(self._drop_lost()): "the leases",
             asyncio.create_task(catalogue.keep_fresh(self._connect)): "the catalogue",
             asyncio.create_task(catalogue.keep_secrets(self._connect)): "the webhook secrets",
+            asyncio.create_task(housekeeping.keep_house(self._connect)): "the housekeeping",
         }
         journal, *others = parts
         stopped = asyncio.create_task(self._wait_for_stop())
@@ -120,11 +118,15 @@ class Worker:
         prediction.resume("")
         runner = Runner(prediction, self._connect(prediction.model.provider), self._journal)
         self._journal.hold(prediction)
+        metrics.RUNNING.inc()
+        if prediction.asked_at is not None:
+            metrics.TAKEOVERS.inc()
         task = asyncio.create_task(self._run(runner))
         self._runs[prediction.pk] = (runner, task)
 
     async def _run(self, runner: Runner) -> None:
         prediction = runner.prediction
+        bind_contextvars(prediction=str(prediction.pk))
         try:
             if prediction.asked_at is not None:
                 prediction.resume(await query(stored_text, prediction.pk))
@@ -141,6 +143,7 @@ class Worker:
             self._journal.note(prediction)
         finally:
             del self._runs[prediction.pk]
+            metrics.RUNNING.dec()
             self._journal.let_go(prediction)
             if self._queue_may_move(prediction):
                 bus.publish(("work", {}))
@@ -181,9 +184,7 @@ class Worker:
 
 
 def _register() -> WorkerRow:
-    WorkerRow.objects.filter(seen_at__lt=clock.now() - FORGET_WORKERS).delete()
-    WebhookDelivery.objects.filter(received_at__lt=clock.now() - FORGET_DELIVERIES).delete()
-    return WorkerRow.objects.create(name=f"{platform.node()}:{os.getpid()}")
+    return WorkerRow.objects.create(name=WorkerRow.own_name())
 
 
 def _stop_requests(running: list[UUID]) -> list[UUID]:

@@ -1,16 +1,23 @@
 """Files of answers and questions at Replicate, through a real worker: ours before anybody is told of them."""
 
+import asyncio
 import base64
+import errno
 import hashlib
 import io
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.template.loader import render_to_string
 from django.utils import timezone
 
-from predictions import files
-from predictions.models import File, Model, Prediction
+from predictions import clock, files, providers
+from predictions.models import File, Model, Prediction, Provider
+from predictions.models.file import KEPT_BY_HOSTS, RETRY_LEASE
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import (
     IMAGE_SCHEMA,
@@ -242,6 +249,205 @@ def test_progress_is_told_while_a_picture_is_made(painter: Model, fake: FakeRepl
     wait_until(lambda: row(prediction).progress == 38)
     gate.open()
     assert ended(prediction).status == "succeeded"
+
+
+# ---------------------------------------------------------------- what is tried again
+
+
+def retry_files(*, workers: int = 1) -> None:
+    """Do what housekeeping does in each of some workers, as if the pause were over."""
+    File.objects.retried().update(retry_at=clock.now())
+    asyncio.run(_retry_in(workers))
+
+
+async def _retry_in(workers: int) -> None:
+    connected: dict[int, providers.Provider] = {}
+
+    def connect(row: Provider) -> providers.Provider:
+        return connected.setdefault(row.pk, providers.connect(row))
+
+    try:
+        await asyncio.gather(*(files.retry(connect) for _ in range(workers)))
+    finally:
+        for provider in connected.values():
+            await provider.close()
+
+
+def card(file: File) -> str:
+    return render_to_string("chat/_file.html", {"file": file})
+
+
+@pytest.fixture
+def delayed(painter: Model, fake: FakeReplicate, worker: WorkerThread) -> File:
+    """A picture that its host did not send when the answer ended."""
+    fake.script(Script(output=[fake.output_file(PNG)], stream=False))
+    fake.fail("output", *[Answer(500, "broken")] * 3)
+    [file] = outputs(ended(ask(painter)))
+    worker.stop()
+    return file
+
+
+def is_settled(file: File) -> bool:
+    """Whether nobody tries again, and where it was is forgotten."""
+    return (file.retry_at, file.provider_url, file.provider_url_until) == (None, "", None)
+
+
+def test_a_file_that_its_host_did_not_send_arrives_later(delayed: File) -> None:
+    assert "did not send it" in card(delayed)
+    assert "tried again" in card(delayed)
+    assert delayed.provider_url not in card(delayed)
+    retry_files()
+
+    delayed.refresh_from_db()
+    assert (content(delayed), delayed.error, delayed.size) == (PNG, "", len(PNG))
+    assert is_settled(delayed)
+    assert 'class="file__image"' in card(delayed)
+
+
+def test_a_full_disk_delays_a_file_and_nothing_is_left_of_the_part_that_fitted(
+    painter: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = []
+    with monkeypatch.context() as full:
+
+        def fill(storage: FileSystemStorage, name: str, stored: Any) -> str:
+            path = Path(storage.path(name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(stored.read(100))
+            parts.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(FileSystemStorage, "_save", fill)
+        fake.script(Script(output=[fake.output_file(PNG)], stream=False))
+        [file] = outputs(ended(ask(painter)))
+        worker.stop()
+
+    assert "look at the disk" in file.error
+    assert [path.exists() for path in parts] == [False]
+    retry_files()
+    file.refresh_from_db()
+    assert (content(file), file.error) == (PNG, "")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        EXPIRED,
+        Answer(403, "expired"),
+        Answer(410, "gone"),
+        Answer(302, "", headers={"location": "https://evil.example/"}),
+    ],
+    ids=["404", "403", "410", "not allowed"],
+)
+def test_what_cannot_change_is_not_tried_again(
+    fault: Answer, painter: Model, fake: FakeReplicate, worker: WorkerThread
+) -> None:
+    fake.script(Script(output=[fake.output_file(PNG)], stream=False))
+    fake.fail("output", *[fault] * 3)
+
+    [file] = outputs(ended(ask(painter)))
+    assert is_settled(file)
+    assert "tried again" not in card(file)
+
+
+def test_a_data_uri_on_a_full_disk_is_lost(
+    painter: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileSystemStorage, "_save", refuse)
+    fake.script(Script(output=[f"data:image/png;base64,{base64.b64encode(PNG).decode()}"], stream=False))
+
+    [file] = outputs(ended(ask(painter)))
+    assert "look at the disk" in file.error
+    assert is_settled(file)
+
+
+def test_a_file_that_expired_meanwhile_is_given_up(delayed: File, fake: FakeReplicate) -> None:
+    fake.expire(delayed.provider_url)
+    retry_files()
+
+    delayed.refresh_from_db()
+    assert "expired" in delayed.error
+    assert is_settled(delayed)
+    assert "tried again" not in card(delayed)
+
+
+def test_retries_become_rarer_and_end_when_hosts_forget(
+    delayed: File, fake: FakeReplicate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.fail("output", *[Answer(500, "broken")] * 100)
+    until = delayed.provider_url_until
+    assert until is not None
+    times: list[datetime] = []
+    while (at := delayed.retry_at) is not None:
+        times.append(at)
+        monkeypatch.setattr(clock, "now", lambda at=at: at)
+        retry_files()
+        delayed.refresh_from_db()
+
+    pauses = [(later - sooner).total_seconds() for sooner, later in pairwise(times)]
+    assert 4 <= len(times) <= 8
+    assert pauses == sorted(pauses)
+    assert until - timedelta(minutes=40) < times[-1] < until
+    assert is_settled(delayed)
+    assert "did not send it" in delayed.error
+
+
+def test_of_two_workers_that_saw_it_at_once_one_has_it(delayed: File) -> None:
+    first, second = (File.objects.get(pk=delayed.pk) for _ in range(2))
+
+    assert [first.claim_retry(clock.now()), second.claim_retry(clock.now())] == [True, False]
+
+
+def test_of_many_workers_one_fetches(delayed: File, fake: FakeReplicate) -> None:
+    before = len(fake.ledger.to("output"))
+    retry_files(workers=5)
+
+    assert len(fake.ledger.to("output")) == before + 1
+
+
+def test_a_worker_that_died_while_it_fetched_is_followed_by_another(
+    delayed: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert delayed.claim_retry(clock.now())
+    monkeypatch.setattr(clock, "now", lambda: timezone.now() + RETRY_LEASE - timedelta(minutes=1))
+    asyncio.run(_retry_in(1))
+    delayed.refresh_from_db()
+    assert delayed.error
+
+    monkeypatch.setattr(clock, "now", lambda: timezone.now() + RETRY_LEASE + timedelta(minutes=1))
+    asyncio.run(_retry_in(1))
+    delayed.refresh_from_db()
+    assert content(delayed) == PNG
+
+
+def test_who_comes_too_late_changes_nothing_and_leaves_nothing(delayed: File) -> None:
+    stored = Path(default_storage.path("files"))
+    late = File.objects.get(pk=delayed.pk)
+    assert late.claim_retry(clock.now())
+    retry_files()
+    kept = {path for path in stored.rglob("*") if path.is_file()}
+    files._store_late(late, io.BytesIO(JPEG))
+
+    delayed.refresh_from_db()
+    assert content(delayed) == PNG
+    assert {path for path in stored.rglob("*") if path.is_file()} == kept
+
+
+def test_a_file_whose_answer_was_deleted_is_not_kept(delayed: File) -> None:
+    late = File.objects.get(pk=delayed.pk)
+    assert late.claim_retry(clock.now())
+    delayed.prediction.delete()
+    files._store_late(late, io.BytesIO(PNG))
+
+    assert not default_storage.exists(late.content.field.generate_filename(late, late.name))
+
+
+def test_an_address_is_kept_for_an_hour_at_most(delayed: File) -> None:
+    assert delayed.provider_url_until is not None
+    assert delayed.provider_url_until - timezone.now() <= KEPT_BY_HOSTS
 
 
 # ---------------------------------------------------------------- what a person gives

@@ -226,13 +226,13 @@ def test_the_page_says_what_is_waited_for(state: dict[str, Any], words: str, pag
 
 
 @pytest.mark.parametrize("state", [{"asked_at": NOW}, {"asked_at": NOW, "lost_at": NOW}, {"status": "processing"}])
-def test_an_answer_that_waits_for_no_turn_is_read_in_three_queries(
+def test_an_answer_that_waits_for_no_turn_is_read_in_two_queries(
     state: dict[str, Any], page: Client, model: Model, django_assert_num_queries: Any
 ) -> None:
     answer = begin(page, model).branch()[-1]
     Prediction.objects.update(**state)
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2):
         assert answer.frame.phase != "queued"
 
 

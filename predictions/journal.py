@@ -13,6 +13,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,7 @@ BACKLOG = 262_144  # characters of one prediction that may wait for the database
 HINT_TEXT = 4_096  # characters that a hint carries; more is read from the log
 FOLDED = 256  # chunks of a running prediction that are joined into one
 RETRY_PAUSES = (0.1, 5.0)  # seconds after a failed commit, doubling
+LAST_TRIES = 3.0  # seconds in which a journal that closes tries again
 UNSTORABLE = "The provider sent something that cannot be stored; Parley's log says more."
 
 
@@ -112,7 +114,7 @@ class Journal:
         self._something = asyncio.Event()
         self._batch: Batch | None = None  # the one being written, until the database has it
         self._tellings: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._closed_at = inf
         # A thread of its own: a slow page must not hold up the answers.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self.has_ended = False
@@ -185,7 +187,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left and end `run`."""
-        self._closing = True
+        self._closed_at = asyncio.get_running_loop().time()
         self._urgent.set()
         self._something.set()
 
@@ -195,7 +197,7 @@ class Journal:
         pause, longest_pause = RETRY_PAUSES
         tick = TICK
         try:
-            while not self._closing or self._changed or self._batch:
+            while self._closed_at == inf or self._changed or self._batch:
                 await self._wait_for_changes(tick)
                 began = loop.time()
                 try:
@@ -204,7 +206,7 @@ class Journal:
                     metrics.COMMIT_FAILURES.inc()
                     logger.warning("The database takes no output (%s); trying again in %.1f s.", error, pause)
                     self._thread.submit(connections.close_all)
-                    if self._closing and pause >= longest_pause:
+                    if loop.time() - self._closed_at > LAST_TRIES:
                         break
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, longest_pause)

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 CAPACITY = 500  # predictions at once in one worker
 LOOK_AGAIN = 1.0  # seconds between looks at the queue when no bell rings
+RELEASE_GRACE = 3.0  # seconds for handing leases back
 ANSWER_GRACE = 5.0  # seconds that creates on their way have to be answered before a worker ends
 
 
@@ -171,7 +172,9 @@ class Worker:
             return  # the leases run out by themselves
         unfinished = [runner.prediction for runner, _ in runs if not runner.prediction.is_terminal]
         releases = (self._journal.release(prediction) for prediction in unfinished)
-        await asyncio.gather(*releases, return_exceptions=True)  # some may be another worker's already
+        with suppress(TimeoutError):  # the database is away: the leases run out by themselves
+            async with asyncio.timeout(RELEASE_GRACE):
+                await asyncio.gather(*releases, return_exceptions=True)  # some may be another worker's already
         if unfinished:
             bus.publish(("work", {}))
 

@@ -85,6 +85,7 @@ ROWS = {
         HERE + "f39_an_answer_is_not_failed_because_the_database_is_away",
         HERE + "f39_without_a_database_every_page_says_so_in_words",
         HERE + "f39_a_refused_text_stays_in_the_box",
+        HERE + "f39_a_worker_ends_when_it_is_told_to_although_the_database_is_away",
     ],
     "F40": [
         HERE + "f40_a_commit_that_is_cut_off_anywhere_is_written_once",
@@ -687,6 +688,24 @@ def test_f44_an_answer_goes_on_after_everything_lost_its_power(town: Town) -> No
 
     town.check(question, whole)
     wait_until(town.hears_hints, limit=START_LIMIT)
+
+
+def test_f39_a_worker_ends_when_it_is_told_to_although_the_database_is_away(town: Town) -> None:
+    words, gates, whole = pieces(2)
+    town.fake.script(scripted(words, gates))
+    question = town.alice.ask("The database dies, and the worker is replaced")
+    wait_until(lambda: question.reader.has(words[0]))
+    town.postgres.crash()
+    town.worker.terminate()
+    try:
+        assert town.worker.wait(WAIT_LIMIT) == 0
+    finally:
+        town.postgres.start()
+    town.start_worker()
+    for gate in gates:
+        gate.open()
+
+    town.check(question, whole)
 
 
 # ---------------------------------------------------------------- SQLite

@@ -10,6 +10,7 @@ import logging
 import random
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from django.core.management.base import CommandError
 from twisted.internet import reactor
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 
+from chat.leaving import LEAVE, NEWS
+
 logger = logging.getLogger(__name__)
 
 FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
@@ -29,7 +32,8 @@ FAREWELL = 5.0  # seconds over which browsers are sent elsewhere
 LONGEST_LEAVE = 8.0  # seconds after which whatever still runs is cut off
 SOCKET_BUFFER = 65_536  # bytes that the system keeps for a socket; it doubles that, and Twisted keeps as much again
 LOOK_AGAIN = 0.05  # seconds between looks whether all have gone
-SERVICE_RESTART = 1012
+UNREAD = 64  # messages of a browser's socket that wait for the application; no page sends so many at once
+SERVICE_RESTART, POLICY_VIOLATION = 1012, 1008
 GONE = {"disconnected": 0.0}  # what daphne notes of a connection that has ended
 
 
@@ -77,9 +81,9 @@ class WebServer(Server):
 
     async def _leave(self) -> None:
         for protocol in self._open():
-            if isinstance(protocol, WebSocketProtocol):
+            if (leave := _way_to_leave(protocol)) is not None:
                 pause = random.uniform(0, self._farewell)  # noqa: S311 - so that not all come back at once
-                asyncio.get_running_loop().call_later(pause, partial(protocol.sendCloseFrame, code=SERVICE_RESTART))
+                asyncio.get_running_loop().call_later(pause, leave)
         try:
             async with asyncio.timeout(LONGEST_LEAVE):
                 while self._open():  # noqa: ASYNC110 - daphne tells nobody when a connection ends
@@ -94,6 +98,7 @@ class WebServer(Server):
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
+        self.ws_factory.protocol = Socket
         super().listen_success(port)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
@@ -114,6 +119,38 @@ class WebServer(Server):
             protocol.unregisterProducer()
             return None
         return flow
+
+
+def _way_to_leave(protocol: Any) -> Callable[[], None] | None:
+    """Return what sends a browser elsewhere; None where an end is near anyhow."""
+    if isinstance(protocol, Socket):
+        return protocol.leave
+    if getattr(protocol, "path", b"") == NEWS.encode() and protocol.application_queue:
+        return partial(protocol.application_queue.put_nowait, {"type": LEAVE})
+    return None
+
+
+class Socket(WebSocketProtocol):
+    """Daphne's, but it closes with any code, sends messages of any size, and bounds what it has not passed on."""
+
+    def leave(self) -> None:
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=SERVICE_RESTART)
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802 - daphne's names
+        # `sendMessage` holds what is sent to the limit of what browsers may send.
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(opcode=2 if binary else 1, payload=content if binary else content.encode())
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        # `sendClose` takes no codes but 1000 and those from 3000 on.
+        self.sendCloseFrame(code=code or 1000)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        if self.application_queue.qsize() < UNREAD:
+            super().onMessage(payload, isBinary)
+        else:
+            self.serverClose(POLICY_VIOLATION)
 
 
 class Flow:

@@ -77,7 +77,7 @@ class Tab:
         former = self._tasks.pop(name, None)
         if former is not None:
             await cancel_once(former)
-        if len(self._tasks) > FOLLOWED:
+        if len(self._tasks) > FOLLOWED + 1:  # heartbeat and `open` are no answers
             work.close()
             await self._send(news.refused("This page follows too many answers at once."))
             return

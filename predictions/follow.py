@@ -122,7 +122,8 @@ def _chunks_from(prediction: UUID, after: int) -> Any:  # (offset, text) rows, i
     if after:
         last_before = chunks.filter(offset__lte=after).order_by("-offset").values("offset")[:1]
         chunks = chunks.filter(offset__gte=Coalesce(Subquery(last_before), 0))
-    return chunks.order_by("offset").values_list("offset", "text")
+    # As much as a frame takes, and a little more if there is more.
+    return chunks.filter(offset__lte=after + FRAME_TEXT).order_by("offset").values_list("offset", "text")
 
 
 def _join(chunks: list[tuple[int, str]], after: int) -> str | None:
@@ -170,6 +171,8 @@ def _continued(frame: Frame, hints: list[tuple[str, Message]]) -> Frame | None:
             return None
         texts.append(hint["text"])
         end = hint["end"]
+    if end - frame.end > FRAME_TEXT:
+        return None
     newest = {**hints[-1][1], "offset": frame.end, "text": "".join(texts)}
     return Frame(prediction=frame.prediction, **newest)
 

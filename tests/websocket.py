@@ -12,10 +12,19 @@ LIMIT = 30.0  # seconds for whatever is waited for
 
 
 class WebSocket:
-    """One connection to `ws://127.0.0.1:port/path`, after RFC 6455."""
+    """One connection to `ws://127.0.0.1:port/path`, after RFC 6455.
 
-    def __init__(self, port: int, path: str, headers: dict[str, str] | None = None) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), LIMIT)
+    `buffer` has the kernel keep about so many bytes that were not read, instead of some millions.
+    """
+
+    def __init__(
+        self, port: int, path: str, headers: dict[str, str] | None = None, *, buffer: int | None = None
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(LIMIT)
+        if buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._socket.connect(("127.0.0.1", port))
         key = base64.b64encode(os.urandom(16)).decode()
         asked = {
             "Host": f"127.0.0.1:{port}",
@@ -60,6 +69,12 @@ class WebSocket:
                 [code] = struct.unpack(">H", content[:2])
                 return int(code)
 
+    def send(self, text: str) -> None:
+        self._send(TEXT, text.encode())
+
+    def ping(self) -> None:
+        self._send(PING, b"?")
+
     def _read(self, size: int) -> bytes:
         content = self._file.read(size)
         if len(content) < size:
@@ -68,5 +83,13 @@ class WebSocket:
 
     def _send(self, kind: int, content: bytes) -> None:
         mask = os.urandom(4)
-        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(content))
-        self._socket.sendall(bytes([128 | kind, 128 | len(content)]) + mask + masked)
+        size = len(content)
+        if size < 126:
+            head = bytes([128 | kind, 128 | size])
+        elif size < 65_536:
+            head = struct.pack(">BBH", 128 | kind, 128 | 126, size)
+        else:
+            head = struct.pack(">BBQ", 128 | kind, 128 | 127, size)
+        pad = (mask * (size // 4 + 1))[:size]
+        masked = (int.from_bytes(content) ^ int.from_bytes(pad)).to_bytes(size)
+        self._socket.sendall(head + mask + masked)

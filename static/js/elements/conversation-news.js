@@ -1,10 +1,11 @@
 import { announce } from "../announcer.js";
+import { Connection } from "../connection.js";
 import { keepFiles } from "../files.js";
 import { parseOwn } from "../markup.js";
-import { Socket } from "../socket.js";
 
 const PATIENCE = 5000; // milliseconds that one's own message may take to come back before the page is loaded anew
 const GRACE = 2000; // milliseconds without a connection before the reader is told
+const FOLLOWED = 20; // answers at once; the server takes no more
 
 const ENDINGS = {
   succeeded: "Answer finished.",
@@ -19,42 +20,51 @@ const ENDINGS = {
 // Keeps the conversation as the server has it: new messages are put in, those that left the branch are taken out,
 // answers grow and end. Events: `answer-ended` on the way up after an article was replaced.
 export class ConversationNews extends HTMLElement {
-  #socket;
+  #connection;
   #grace = null;
 
   connectedCallback() {
-    this.#socket = new Socket(new URL("/socket/", location.href.replace(/^http/, "ws")));
-    this.#socket.addEventListener("open", () => this.#open());
-    this.#socket.addEventListener("frame", ({ detail }) => this.#read(detail));
-    this.#socket.addEventListener("lost", () => this.#lose());
-    this.#socket.addEventListener("signed-out", () => this.#signIn());
-    this.addEventListener("follow", ({ detail }) => this.#socket.send(detail));
+    this.#connection = new Connection(() => this.#wishes);
+    this.#connection.addEventListener("open", () => this.#open());
+    this.#connection.addEventListener("frame", ({ detail }) => this.#read(detail));
+    this.#connection.addEventListener("lost", () => this.#lose());
+    this.#connection.addEventListener("signed-out", () => this.#signIn());
+    this.addEventListener("follow", ({ detail }) => this.#connection.send(detail));
     this.addEventListener("message-sent", ({ detail }) => this.#expect(detail));
-    window.addEventListener("online", this.#reconnect);
-    window.addEventListener("pageshow", this.#reconnect);
-    this.#socket.connect();
+    window.addEventListener("online", this.#wake);
+    window.addEventListener("pageshow", this.#wake);
+    document.addEventListener("resume", this.#wake);
+    document.addEventListener("visibilitychange", this.#restOrWake);
+    this.#connection.connect();
   }
 
   disconnectedCallback() {
-    window.removeEventListener("online", this.#reconnect);
-    window.removeEventListener("pageshow", this.#reconnect);
-    this.#socket.close();
+    window.removeEventListener("online", this.#wake);
+    window.removeEventListener("pageshow", this.#wake);
+    document.removeEventListener("resume", this.#wake);
+    document.removeEventListener("visibilitychange", this.#restOrWake);
+    this.#connection.close();
   }
 
-  #reconnect = () => this.#socket.connect();
+  #wake = () => this.#connection.wake();
+
+  #restOrWake = () => (document.hidden ? this.#connection.rest() : this.#connection.wake());
 
   #open() {
     clearTimeout(this.#grace);
     this.#grace = null;
     this.#notice.hidden = true;
-    this.#socket.send({ type: "open", conversation: this.getAttribute("conversation"), after: this.#after });
-    for (const answer of this.querySelectorAll("streaming-answer")) {
-      this.#socket.send(answer.request);
-    }
   }
 
   #lose() {
-    this.#grace ??= setTimeout(() => this.#say("The connection is lost. Trying again …"), GRACE);
+    this.#grace ??= setTimeout(() => this.#sayLost(), GRACE);
+  }
+
+  #sayLost() {
+    // What the server said last tells more.
+    if (this.#notice.hidden) {
+      this.#say("The connection is lost. Trying again …");
+    }
   }
 
   #signIn() {
@@ -126,6 +136,13 @@ export class ConversationNews extends HTMLElement {
 
   #answer({ prediction }) {
     return this.querySelector(`streaming-answer[prediction="${prediction}"]`);
+  }
+
+  /** What this page wants to hear. */
+  get #wishes() {
+    const answers = [...this.querySelectorAll("streaming-answer")].slice(0, FOLLOWED);
+    const open = { type: "open", conversation: this.getAttribute("conversation"), after: this.#after };
+    return [open, ...answers.map((answer) => answer.request)];
   }
 
   get #after() {

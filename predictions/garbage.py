@@ -6,7 +6,7 @@ one comes every few seconds.
 
 import gc
 
-YOUNG = 50_000  # new objects after which the youngest are looked at; Python's own is 700
+YOUNG = 10_000  # new objects after which the youngest are looked at; Python's own is 700
 MIDDLE, OLD = 20, 100  # looks at the younger ones after which the next older ones are looked at too
 
 

@@ -35,6 +35,7 @@ TICK_OF_STREAM = 0.0001  # seconds more for each stream: many of them are cheape
 LONGEST_TICK = 0.25  # seconds, when commits are slow
 RENEWAL = 5.0  # seconds between renewals of leases that have nothing to write
 BACKLOG = 262_144  # characters of one prediction that may wait for the database
+TURNS = 4  # of the event loop, that it takes to read from a socket what is there, and to note it
 HINT_TEXT = 4_096  # characters that a hint carries; more is read from the log
 FOLDED = 256  # chunks of a running prediction that are joined into one
 RETRY_PAUSES = (0.1, 5.0)  # seconds after a failed commit, doubling
@@ -242,13 +243,13 @@ class Journal:
             self._something.set()
 
     async def _let_all_take_in(self) -> None:
-        """Have those who wait for the tick note what has come; they take one turn of the loop for it."""
+        """Have those who wait for the tick read and note what has come."""
         pacing, self._pacing = self._pacing, []
         for future in pacing:
             if not future.done():
                 future.set_result(None)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def _commit_batch(self) -> None:
         if self._batch is None:

@@ -1,7 +1,8 @@
 """How event streams are read: an httpx transport that is lean where hundreds of streams run for minutes.
 
-httpx's own transport takes some 150 µs for each piece of a stream and some 60 KiB for each connection. Here whatever
-has arrived between two reads is one piece, whose parsing llhttp does. Each exchange has a connection of its own.
+httpx's own transport takes some 150 µs for each piece of a stream and some 60 KiB for each connection. Here a socket is
+read only when its reader asks for more: what has arrived by then is one piece, and the host waits for who does not
+read. llhttp does the parsing. Each exchange has a connection of its own.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ import httptools
 import httpx
 
 HEAD_LIMIT = 65_536  # bytes of an answer's head
-UNREAD = 65_536  # bytes that may wait for the reader before the host has to
 
 
 class StreamTransport(httpx.AsyncBaseTransport):
@@ -66,7 +66,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
-        self._size = 0  # of the head, then of the pieces
+        self._head_size = 0
         self._has_head = False
         self._is_complete = False
         self._error: httpx.TransportError | None = None
@@ -94,9 +94,6 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
     def _take(self) -> bytes:
         data = b"".join(self._pieces)
         self._pieces.clear()
-        self._size = 0
-        if self._transport is not None:
-            self._transport.resume_reading()
         return data
 
     async def _wait(self) -> None:
@@ -105,6 +102,8 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             raise self._error
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
+        if self._transport is not None:
+            self._transport.resume_reading()
         timer = loop.call_later(self._patience, self._lose_patience) if self._patience is not None else None
         try:
             await self._waiter
@@ -134,15 +133,15 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
     def data_received(self, data: bytes) -> None:
         if self._error is not None:
             return
-        self._size += 0 if self._has_head else len(data)
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._head_size += 0 if self._has_head else len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(httpx.RemoteProtocolError(str(error)))
-        if not self._has_head and self._size > HEAD_LIMIT:
+        if not self._has_head and self._head_size > HEAD_LIMIT:
             self._fail(httpx.RemoteProtocolError("the answer's head has no end"))
-        elif self._size > UNREAD and self._transport is not None:
-            self._transport.pause_reading()
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -161,11 +160,9 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             self.headers.clear()
             return
         self._has_head = True
-        self._size = 0
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
-        self._size += len(body)
 
     def on_message_complete(self) -> None:
         self._is_complete = self._has_head

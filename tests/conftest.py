@@ -19,7 +19,13 @@ from predictions.worker import Worker
 from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
 from tests.waiting import WAIT_LIMIT, wait_until
 
+# The files that take longest are begun first: none of them is to run alone at the end.
+LONG = ("test_kills", "test_outages", "test_postgres_and_redis", "test_browser", "test_teeth", "test_faults")
 LONGEST_ANSWER = 60.0  # seconds; a real model on a busy machine needs some of them
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture

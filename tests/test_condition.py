@@ -324,7 +324,9 @@ def workers(clock: Clock) -> Iterator[tuple[Worker, Worker]]:
 
 
 def ask(model: Model, count: int, user: User | None = None, **fields: Any) -> list[Prediction]:
-    return [Prediction.objects.create(model=model, user=user, input={}, **fields) for _ in range(count)]
+    """Ask `count` questions, one after the other although the clock stands."""
+    asked_at = [{"created_at": timezone.now() + timedelta(microseconds=n), **fields} for n in range(count)]
+    return [Prediction.objects.create(model=model, user=user, input={}, **times) for times in asked_at]
 
 
 def claim(worker: Worker, limit: int = 200) -> list[Prediction]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "commands", "files", "journal", "pages", "races", "replicate_models", "runs", "socket", "webhooks")
+AGAIN = ("claims", "commands", "files", "journal", "pages", "races", "replicate_models", "socket", "webhooks")
 
 
 @pytest.mark.timeout(300)

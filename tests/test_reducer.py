@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain, combinations
 from typing import Any
 
 import pytest
@@ -89,6 +90,51 @@ def test_text_only_grows_in_every_order() -> None:
             before = reader.text
             reader.hear([event])
             assert reader.text.startswith(before)
+
+
+# What each of the three sees, four times each: the stream's pieces, the poll's looks, and those that a webhook causes.
+PIECES = [[Started()], [Output("Paris ", 0)], [Output("is the ", 6)], [Output("capital.", 13)]]
+POLLED = [Snapshot("p", "starting"), Snapshot("p", "processing", output="Par"), Snapshot("p", "processing")]
+LOOKED = [
+    Snapshot("p", "processing"),
+    Snapshot("p", "processing", output="Paris is"),
+    Snapshot("p", "processing", output="Paris is the cap"),
+]
+
+
+def all_merges_of_four_by_three() -> Iterator[list[int]]:
+    """Every order of four observations of each of three observers, who are 0, 1 and 2."""
+    for first in combinations(range(12), 4):
+        rest = [place for place in range(12) if place not in first]
+        for second in combinations(rest, 4):
+            yield [0 if place in first else 1 if place in second else 2 for place in range(12)]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Snapshot("p", "succeeded", output=TEXT, metrics={"predict_time": 0.2}),
+        Snapshot("p", "failed", output=TEXT, error="out of memory"),
+        Snapshot("p", "canceled", output=TEXT),
+    ],
+    ids=["succeeded", "failed", "canceled"],
+)
+def test_all_merges_of_four_observations_of_stream_poll_and_look_end_alike(end: Snapshot) -> None:
+    looks = [[from_snapshot(snapshot) for snapshot in [*seen, end]] for seen in (POLLED, LOOKED)]
+    observations: list[list[list[Event]]] = [PIECES, *looks]
+    outcomes = []
+    for merge in all_merges_of_four_by_three():
+        heard = [iter(seen) for seen in observations]
+        reader = Reader()
+        grown = ""
+        for event in chain.from_iterable(next(heard[who]) for who in merge):
+            reader.hear([event])
+            assert reader.text.startswith(grown), "the text shrank or changed"
+            grown = reader.text
+        outcomes.append(repr(reader.outcome))
+
+    assert len(outcomes) == 34_650
+    assert set(outcomes) == {repr((end.status, TEXT, 0, end.error, end.metrics))}
 
 
 @pytest.mark.parametrize("known", range(len(TEXT) + 1))

@@ -17,7 +17,10 @@ WORKERS = 2  # of pytest; with more of them a machine of two cores makes waiting
 NODE_MODULES = ROOT / "node_modules"
 NODE_STAMP = NODE_MODULES / ".stamp"
 
-EPILOGUE = "Arguments are passed on to pytest, and then nothing else is run: bin/test tests/test_runs.py -k resume"
+EPILOGUE = (
+    "Arguments are passed on to pytest, and then nothing else is run: bin/test tests/test_runs.py -k resume\n"
+    "bin/test --soak [KILLS] [--seed SEED] kills processes for hours instead, and looks what becomes of the answers."
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +30,9 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         environment.prepare(LOCK)
-        return _run_part(arguments) if arguments else _run_all()
+        if arguments[:1] == ["--soak"]:
+            return _run("tests.harness.soak", arguments[1:])
+        return _run("pytest", arguments) if arguments else _run_all()
     except KeyboardInterrupt:
         say("Stopped.")
         return 130
@@ -38,9 +43,9 @@ def main(arguments: list[str]) -> int:
     return 1
 
 
-def _run_part(arguments: list[str]) -> int:
+def _run(module: str, arguments: list[str]) -> int:
     return subprocess.run(
-        tied(str(PYTHON), "-m", "pytest", *arguments), cwd=ROOT, env=_variables(), check=False
+        tied(str(PYTHON), "-m", module, *arguments), cwd=ROOT, env=_variables(), check=False
     ).returncode
 
 

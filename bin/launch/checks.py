@@ -147,7 +147,7 @@ def _checks() -> list[Check]:
 def _run_pytest(variables: dict[str, str], failed: list[str]) -> int:
     """Run the whole suite; name the checks that failed before the last line, which counts the tests."""
     color = "yes" if os.isatty(1) else "no"
-    # A file stays on one worker: what its tests share (a server, a browser) is started once; the order is conftest.py's.
+    # A file stays on one worker: what its tests share (a server, a browser) is started once. conftest.py orders them.
     spread = ("-n", str(WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
     command = tied(str(PYTHON), "-m", "pytest", *spread, f"--color={color}")
     held_back = ""

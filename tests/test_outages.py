@@ -173,7 +173,7 @@ class Reader(threading.Thread):
         end = time.monotonic() + START_LIMIT
         try:
             while not self._over.is_set() and time.monotonic() < end:
-                with suppress(OSError, EOFError, IndexError):  # an empty answer has no status
+                with suppress(OSError, EOFError):
                     self._listen()
                 self._over.wait(0.1)
         except BaseException as error:

@@ -24,7 +24,14 @@ class WebSocket:
         self._socket.settimeout(LIMIT)
         if buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self._socket.connect(("127.0.0.1", port))
+        try:
+            self._socket.connect(("127.0.0.1", port))
+            self._shake_hands(port, path, headers or {})
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _shake_hands(self, port: int, path: str, headers: dict[str, str]) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         asked = {
             "Host": f"127.0.0.1:{port}",
@@ -33,12 +40,16 @@ class WebSocket:
             "Sec-WebSocket-Key": key,
             "Sec-WebSocket-Version": "13",
             "Origin": f"http://127.0.0.1:{port}",
-            **(headers or {}),
+            **headers,
         }
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items())]
         self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         self._file = self._socket.makefile("rb")
-        self.status = int(self._file.readline().split()[1])
+        status = self._file.readline().split()
+        if not status:
+            self._file.close()
+            raise EOFError
+        self.status = int(status[1])
         while self._file.readline().strip():
             pass
 

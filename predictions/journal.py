@@ -31,7 +31,7 @@ from predictions.signals import prediction_ended
 logger = logging.getLogger(__name__)
 
 TICK = 0.04  # seconds; a reader does not see it, the database does
-TICK_OF_STREAM = 0.0001  # seconds more for each stream: many of them are cheaper in fewer, larger commits
+TICK_OF_STREAM = 0.00002  # seconds more for each stream: many of them are cheaper in fewer, larger commits
 LONGEST_TICK = 0.25  # seconds, when commits are slow
 RENEWAL = 5.0  # seconds between renewals of leases that have nothing to write
 BACKLOG = 262_144  # characters of one prediction that may wait for the database

@@ -129,6 +129,7 @@ class Host:
         self.creates = 0
         self.text = ""
         self.status = PROCESSING
+        self.is_stopped = False  # somebody asked for its end
 
     @property
     def snapshot(self) -> Snapshot:
@@ -247,6 +248,7 @@ class Life(RuleBasedStateMachine):
     @rule(nth=NTH)
     def stop(self, nth: int) -> None:
         Prediction.objects.get(pk=self._nth(nth)).request_cancel()
+        self.hosts[self._nth(nth)].is_stopped = True
 
     def _nth(self, nth: int) -> UUID:
         """Pick a prediction by its age: their ids are others in each run."""
@@ -355,6 +357,8 @@ class Life(RuleBasedStateMachine):
             if status in TERMINAL:
                 assert (row.status, text) == (status, before), "an end was overwritten"
             if row.is_terminal:
+                host = self.hosts[row.pk]
+                assert row.status in {host.status, CANCELED if host.is_stopped else host.status}, row.error
                 assert (row.output_end, row.worker_id, row.chunks.count()) == (len(text), None, 0)
             self._check_readers(row, text)
 

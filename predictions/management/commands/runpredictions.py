@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -22,6 +23,12 @@ class Command(BaseCommand):
         worker = Worker()
         collect_seldom()
         loop = asyncio.get_running_loop()
+
+        def stop(*_: Any) -> None:
+            with suppress(RuntimeError):  # it has ended, and its loop with it
+                loop.call_soon_threadsafe(worker.stop)
+
+        # Not the loop's own handlers, which go with it: a second signal would kill what is about to end.
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
+            signal.signal(number, stop)
         await worker.run()

@@ -18,14 +18,19 @@ pages = get_asgi_application()  # first: it sets Django up, and what follows imp
 from chat.leaving import NEWS  # noqa: E402
 from chat.routing import news, websocket_urlpatterns  # noqa: E402
 
+tabs = URLRouter(websocket_urlpatterns)
+
 
 async def http(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
     await (news if scope["path"] == NEWS else pages)(scope, receive, send)
 
 
-application = ProtocolTypeRouter(
-    {
-        "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-    }
-)
+async def websocket(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def tab(scope: dict[str, Any], receive: Callable[..., Any], _: Callable[..., Any]) -> None:
+        # With the outer `send`: the session's looks at each frame whether there is a cookie to set.
+        await tabs(scope, receive, send)
+
+    await AuthMiddlewareStack(tab)(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(websocket)})

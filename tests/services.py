@@ -123,6 +123,7 @@ def _postgres_server(folder: Path, port: int | None = None) -> "Server":
         "unix_socket_directories": str(folder),
         "fsync": "off",
         "full_page_writes": "off",
+        "wal_init_zero": "off",  # a new file of its log is a wait that a cluster in use does not have
         "dynamic_shared_memory_type": "mmap",  # in the data folder: a container may have no /dev/shm
         "max_connections": "50",
     }

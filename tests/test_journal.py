@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
-from predictions import clock
+from predictions import batch, clock
 from predictions import journal as journal_module
 from predictions.bus import bus
 from predictions.database import query
@@ -279,7 +279,7 @@ async def test_what_was_written_alone_is_not_written_again(model: Model, monkeyp
     await query(Prediction.objects.bulk_create, [Prediction(model=model, input={}) for _ in range(3)])
     predictions = await query(Prediction.objects.claim, worker, limit=3)
     await query(OutputChunk.objects.create, prediction=predictions[0], offset=0, text="already there")
-    real, calls = journal_module._write, itertools.count()
+    real, calls = batch._write, itertools.count()
 
     def unreliable(*args: Any, **options: Any) -> Any:
         if (call := next(calls)) == 4:  # all together, the first, its failure, the second
@@ -289,7 +289,7 @@ async def test_what_was_written_alone_is_not_written_again(model: Model, monkeyp
             raise OperationalError("server closed the connection unexpectedly")
         return result
 
-    monkeypatch.setattr(journal_module, "_write", unreliable)
+    monkeypatch.setattr(batch, "_write", unreliable)
     async with running(worker) as journal:
         for prediction in predictions:
             prediction.resume("")

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from chat.models import AlreadyAnswering, Conversation, User
 from predictions import clock, webhooks
+from predictions.batch import Batch, write_batch
 from predictions.events import (
     CANCELED,
     FAILED,
@@ -34,7 +35,7 @@ from predictions.events import (
     from_snapshot,
 )
 from predictions.follow import read_frame, stored_text
-from predictions.journal import Batch, Journal, write_batch
+from predictions.journal import Journal
 from predictions.models import Condition, Model, Prediction, Worker
 from predictions.models.prediction import LEASE
 from tests.test_reducer import NOW, Reader
@@ -150,15 +151,14 @@ class Station:
             self.held[prediction.pk] = prediction
             self.journal.hold(prediction)
 
-    def commit(self) -> set[UUID]:
-        """Write what has happened; forget what has ended or was lost, and return the latter."""
+    def commit(self) -> None:
+        """Write what has happened; forget what has ended or was lost."""
         changes = self.journal._take_changes()
         lost = write_batch(self.row.pk, list(self.held), Batch(changes, []))
         ended = {change.prediction for change in changes if change.is_last}
         for key in ended | lost:
             self.held.pop(key, None)
             self.journal._held.pop(key, None)
-        return lost
 
     def hear(self, prediction: Prediction, *events: Event) -> None:
         for event in events:
@@ -211,10 +211,11 @@ class Life(RuleBasedStateMachine):
 
     def _ask(self, station: Station, prediction: Prediction) -> None:
         """The intent first; the create only if that could be written."""
-        if prediction.asked_at is None:
+        if prediction.asked_at is None and prediction.pk in station.held:
             prediction.note_asked(at=self.now, asked_for="acme/parrot")
             station.journal.note(prediction)
-            if prediction.pk not in station.commit():
+            station.commit()
+            if prediction.pk in station.held:
                 self.hosts[prediction.pk].creates += 1
                 prediction.note_created(Snapshot("p", PROCESSING))
                 station.journal.note(prediction)
@@ -332,9 +333,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 1))
     def fall_asleep(self, number: int) -> None:
-        """For longer than a lease lasts; the other one goes on."""
+        """For longer than a lease lasts; the provider goes on, and so does the other worker."""
         self.now += 1.1 * LEASE
         self.take_up(1 - number)
+        for nth in range(len(self.hosts)):
+            self.provider_writes(nth, TOKENS[nth % len(TOKENS)])
+        self.poll(1 - number, commits=True)
 
     @rule()
     def time_passes(self) -> None:

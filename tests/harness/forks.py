@@ -60,6 +60,7 @@ class Child:
         self._server = server
         self._pipe = pipe
         self._rest = b""
+        self._lock = threading.Lock()  # the driver of a scene and its tabs listen to the same process
 
     @property
     def point(self) -> str:
@@ -79,12 +80,12 @@ class Child:
 
     def listen(self, timeout: float = 0.0) -> list[dict[str, Any]]:
         """Return what it has said so far, waiting up to `timeout` seconds for more; see also `has_ended`."""
-        if not self.has_ended:
-            with selectors.DefaultSelector() as selector:
+        with self._lock, selectors.DefaultSelector() as selector:
+            if not self.has_ended:
                 selector.register(self._pipe, selectors.EVENT_READ)
                 if selector.select(timeout):
                     self._read()
-        return self.said
+        return list(self.said)
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended; its number stays its own until `wait`."""

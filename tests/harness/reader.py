@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.harness.history import Overheard, Page, View
-from tests.websocket import CLOSE, TEXT, WebSocket
+from tests.websocket import CLOSE, PING, TEXT, WebSocket
 
 if TYPE_CHECKING:
     from tests.harness.fleet import Fleet
@@ -24,6 +24,7 @@ STREAMING = re.compile(
     r'<streaming-answer prediction="([^"]+)" edition="(\d+)" end="(\d+)".*?<template>(.*?)</template>', re.DOTALL
 )
 NEWEST = re.compile(r'<conversation-news[^>]* after="(\d+)"')
+PONG = 10
 RECONNECT = 0.03  # seconds between attempts
 
 
@@ -39,8 +40,11 @@ class Connection(WebSocket):
                     opened.close()
             raise
 
-    def send(self, frame: dict[str, Any]) -> None:
-        self._send(TEXT, json.dumps(frame).encode())
+    def tell(self, frame: dict[str, Any]) -> None:
+        self.send(json.dumps(frame))
+
+    def answer_ping(self, content: bytes) -> None:
+        self._send(PONG, content)
 
     def hang_up(self) -> None:
         """End it from another thread, which wakes whoever is reading."""
@@ -162,13 +166,15 @@ class Tab(threading.Thread):
             self._connection = connection
             if connection.status != 101 or self._closing.is_set():
                 return
-            connection.send({"type": "open", "conversation": self.conversation, "after": self.shown.newest})
+            connection.tell({"type": "open", "conversation": self.conversation, "after": self.shown.newest})
             for prediction, answer in self.shown.running.items():
-                connection.send({**answer.request, "prediction": prediction})
+                connection.tell({**answer.request, "prediction": prediction})
             while True:
                 kind, content = connection.receive()
                 if kind == CLOSE:
                     return
+                if kind == PING:
+                    connection.answer_ping(content)
                 if kind == TEXT:
                     self._read(connection, json.loads(content))
 
@@ -189,7 +195,7 @@ class Tab(threading.Thread):
         self.shown.articles = {key: article for key, article in self.shown.articles.items() if key in path}
         self.shown.running = {key: answer for key, answer in self.shown.running.items() if answer.message in path}
         for prediction in self._put_in(frame["html"]):
-            connection.send({**self.shown.running[prediction].request, "prediction": prediction})
+            connection.tell({**self.shown.running[prediction].request, "prediction": prediction})
 
     def _put_in(self, articles: str) -> list[str]:
         """Add what is not there yet; return the predictions that are to be followed."""
@@ -212,7 +218,7 @@ class Tab(threading.Thread):
         if answer is None:
             return
         if answer.read(frame):
-            connection.send({**answer.request, "prediction": frame["prediction"]})
+            connection.tell({**answer.request, "prediction": frame["prediction"]})
         self._note(frame["prediction"])
 
     def _take_end(self, frame: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from predictions import clock, metrics
-from predictions.database import insist, query
+from predictions.database import AWAY, insist, query
 from predictions.events import clean
 from predictions.file_types import HEAD_LENGTH, media_type_of
 from predictions.models import File, Prediction
@@ -115,13 +115,20 @@ def give(prediction: Prediction, position: int, name: str, content: IO[bytes]) -
 
 
 def store(file: File, content: IO[bytes]) -> None:
-    """Write `content` to the storage, and then the row: whoever sees it finds the content."""
-    _write_content(file, content)
+    """Write `content` to the storage, and then the row: whoever sees it finds the content.
+
+    Where the database was away, the row may be there all the same: the content stays for a second try.
+    """
+    if not file.content:
+        _write_content(file, content)
     try:
         with transaction.atomic():
             file.save(force_insert=True)
-    except IntegrityError:  # another worker kept it
-        file.content.delete(save=False)
+    except IntegrityError:
+        if not File.objects.filter(pk=file.pk).exists():  # another worker kept it
+            file.content.delete(save=False)
+    except AWAY:
+        raise
     except BaseException:
         file.content.delete(save=False)
         raise
@@ -129,16 +136,13 @@ def store(file: File, content: IO[bytes]) -> None:
 
 def _store_late(file: File, content: IO[bytes]) -> None:
     """Do as `store` does for a row that is there already, unless somebody else has changed it."""
-    _write_content(file, content)
+    if not file.content:
+        _write_content(file, content)
     written = {name: getattr(file, name) for name in ("content", "media_type", "size", "sha256")}
-    is_ours = False
-    try:
-        is_ours = file.note_retried(error="", **written)
-    finally:
-        if not is_ours:
-            file.content.delete(save=False)
-    if is_ours:
+    if file.note_retried(error="", **written):
         metrics.FILES.labels(outcome="late").inc()
+    elif not File.objects.filter(pk=file.pk, content=file.content.name).exists():
+        file.content.delete(save=False)
 
 
 def _write_content(file: File, content: IO[bytes]) -> None:

@@ -5,13 +5,17 @@ import base64
 import errno
 import hashlib
 import io
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
+from django.db import OperationalError, transaction
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -329,6 +333,58 @@ def test_a_full_disk_delays_a_file_and_nothing_is_left_of_the_part_that_fitted(
     assert (content(file), file.error) == (PNG, "")
 
 
+@contextmanager
+def commits_whose_answer_gets_lost(monkeypatch: pytest.MonkeyPatch, count: int) -> Iterator[None]:
+    """Have the first commits of `predictions.files` arrive at the database, and their answers not."""
+    real, left = transaction.atomic, itertools.repeat(None, count)
+
+    @contextmanager
+    def atomic() -> Iterator[None]:
+        with real():
+            yield
+        for _ in left:
+            raise OperationalError("the connection was lost")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(files, "transaction", SimpleNamespace(atomic=atomic))
+        yield
+
+
+def test_a_file_is_kept_though_the_answer_to_its_commit_got_lost(
+    painter: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.script(Script(output=[fake.output_file(PNG)], stream=False))
+    with commits_whose_answer_gets_lost(monkeypatch, 2):
+        [file] = outputs(ended(ask(painter)))
+
+    assert (content(file), file.error) == (PNG, "")
+    assert stored(file) == [file.id.hex]
+
+
+def test_a_late_file_is_kept_though_the_answer_to_its_commit_got_lost(
+    delayed: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = File.note_retried, itertools.repeat(None, 1)
+
+    def note_retried(file: File, **outcome: Any) -> bool:
+        is_noted = real(file, **outcome)
+        for _ in left:
+            raise OperationalError("the connection was lost")
+        return is_noted
+
+    monkeypatch.setattr(File, "note_retried", note_retried)
+    retry_files()
+
+    delayed.refresh_from_db()
+    assert (content(delayed), delayed.error) == (PNG, "")
+    assert stored(delayed) == [delayed.id.hex]
+
+
+def stored(file: File) -> list[str]:
+    """Return the names under which contents of this file lie in the storage."""
+    return [path.name for path in Path(default_storage.path("files")).rglob(f"{file.id.hex}*")]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -387,7 +443,7 @@ def test_retries_become_rarer_and_end_when_hosts_forget(
         retry_files()
         delayed.refresh_from_db()
 
-    pauses = [(later - sooner).total_seconds() for sooner, later in pairwise(times)]
+    pauses = [(later - sooner).total_seconds() for sooner, later in itertools.pairwise(times)]
     assert 4 <= len(times) <= 8
     assert pauses == sorted(pauses)
     assert until - timedelta(minutes=40) < times[-1] < until
@@ -424,16 +480,14 @@ def test_a_worker_that_died_while_it_fetched_is_followed_by_another(
 
 
 def test_who_comes_too_late_changes_nothing_and_leaves_nothing(delayed: File) -> None:
-    stored = Path(default_storage.path("files"))
     late = File.objects.get(pk=delayed.pk)
     assert late.claim_retry(clock.now())
     retry_files()
-    kept = {path for path in stored.rglob("*") if path.is_file()}
     files._store_late(late, io.BytesIO(JPEG))
 
     delayed.refresh_from_db()
     assert content(delayed) == PNG
-    assert {path for path in stored.rglob("*") if path.is_file()} == kept
+    assert stored(delayed) == [delayed.id.hex]
 
 
 def test_a_file_whose_answer_was_deleted_is_not_kept(delayed: File) -> None:

@@ -25,6 +25,8 @@ from twisted.internet import reactor
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 
 from chat.leaving import LEAVE, NEWS
+from chat.limits import Bucket
+from predictions import watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,7 @@ class WebServer(Server):
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
+        watchdog.watch(asyncio.get_event_loop())
         self.ws_factory.protocol = Socket
         super().listen_success(port)
 
@@ -132,7 +135,11 @@ def _way_to_leave(protocol: Any) -> Callable[[], None] | None:
 
 
 class Socket(WebSocketProtocol):
-    """Daphne's, but it closes with any code, sends messages of any size, and bounds what it has not passed on."""
+    """Daphne's, but it closes with any code, sends messages of any size, and bounds what browsers may send."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pings = Bucket()
 
     def leave(self) -> None:
         if self.state == self.STATE_OPEN:
@@ -163,6 +170,13 @@ class Socket(WebSocketProtocol):
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         if self.application_queue.qsize() < UNREAD:
             super().onMessage(payload, isBinary)
+        else:
+            self.serverClose(POLICY_VIOLATION)
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        # Answers that nobody reads would stand in memory.
+        if self._pings.take():
+            super().onPing(payload)
         else:
             self.serverClose(POLICY_VIOLATION)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import Error
 from structlog.contextvars import bind_contextvars
 
-from predictions import catalogue, clock, housekeeping, metrics, providers
+from predictions import catalogue, clock, housekeeping, metrics, providers, watchdog
 from predictions.bus import Message, bus
 from predictions.database import AWAY, insist, query
 from predictions.events import Failed
@@ -41,6 +41,7 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and run; after `stop`, hand back what is not finished, and return."""
+        watchdog.watch(asyncio.get_running_loop())
         self._row = await insist(_register)
         bind_contextvars(worker=self._row.name)
         self._journal = Journal(self._row)

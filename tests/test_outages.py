@@ -55,9 +55,12 @@ from tests.websocket import CLOSE, TEXT, WebSocket
 
 PROJECT = Path(__file__).parent.parent
 HERE = f"{__name__}::test_"
-BROWSER, CLOCK, JOURNAL, NEWS, PROCESSES, RACES, SERVER, SOCKET = (
+BROWSER, CLOCK, CONDITION, JOURNAL, NEWS, OUTGOING, PROCESSES, RACES, SERVER, SOCKET, WATCHDOG = (
     f"tests.test_{name}::test_"
-    for name in ("browser", "clock", "journal", "news_over_http", "processes", "races", "server", "socket")
+    for name in (
+        *("browser", "clock", "condition", "journal", "news_over_http", "outgoing"),
+        *("processes", "races", "server", "socket", "watchdog"),
+    )
 )
 ROWS = {
     "F30": [BROWSER + "a_crash_in_mid_answer_costs_a_pause_and_nothing_else"],
@@ -66,6 +69,8 @@ ROWS = {
         JOURNAL + "a_worker_that_lost_its_lease_writes_nothing",
         JOURNAL + "who_was_stopped_for_a_while_asks_the_database_before_the_host",
     ],
+    "F33": [PROCESSES + "an_answer_survives_the_worker_that_wrote_it"],  # the system kills as `kill -9` does
+    "F34": [WATCHDOG + "what_holds_a_loop_up_is_named_once"],
     "F35": [
         SERVER + "browsers_are_sent_elsewhere_before_it_ends",
         SERVER + "a_request_that_runs_is_answered_to_its_end",
@@ -109,6 +114,8 @@ ROWS = {
         BROWSER + "a_reload_in_mid_answer_goes_on_where_it_stood",
         SOCKET + "a_tab_that_comes_back_gets_what_it_lacks",
     ],
+    "F46": [BROWSER + "a_page_that_slept_catches_up", BROWSER + "a_page_that_was_offline_catches_up"],
+    "F47": [BROWSER + "a_connection_that_is_dead_without_a_word_is_noticed"],
     "F48": [
         BROWSER + "stop_keeps_what_was_seen_in_every_tab",
         SOCKET + "two_tabs_and_a_late_one_read_the_same",
@@ -121,6 +128,10 @@ ROWS = {
         SERVER + "a_socket_is_sent_as_fast_as_it_is_read",
         SERVER + "a_file_is_sent_as_fast_as_it_is_read",
     ],
+    "F52": [
+        BROWSER + "who_is_signed_out_where_sockets_are_blocked_is_sent_to_sign_in",
+        SOCKET + "who_is_not_signed_in_is_sent_away",
+    ],
     "F53": [
         CLOCK + "a_machine_whose_clock_is_wrong_leaves_the_others_predictions_alone",
         CLOCK + "a_machine_whose_clock_is_wrong_gives_leases_of_the_right_length",
@@ -128,6 +139,14 @@ ROWS = {
     "F54": [
         NEWS + "an_event_stream_tells_an_answer_as_it_is_written",
         NEWS + "polls_tell_an_answer_and_wait_while_there_is_nothing_new",
+    ],
+    "F55": [
+        CONDITION + "a_host_in_trouble_is_left_in_peace_then_tried_with_one_question_until_it_takes_it",
+        CONDITION + "a_host_in_trouble_gets_one_question_at_a_time",
+    ],
+    "F56": [
+        OUTGOING + "streams_that_are_cancelled_twice_cost_no_connection",
+        OUTGOING + "whatever_is_cancelled_at_any_await_costs_no_connection",
     ],
 }
 

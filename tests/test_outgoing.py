@@ -170,3 +170,31 @@ async def test_streams_that_are_cancelled_twice_cost_no_connection(monkeypatch: 
 
         assert (await asyncio.wait_for(client.request("GET", "/quick"), 5)).status == 200
         await client.close()
+
+
+@pytest.mark.parametrize("path", ["/quick", "/stream"])
+async def test_whatever_is_cancelled_at_any_await_costs_no_connection(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "CONNECTIONS", 2)
+    async with an_endless_stream() as url:
+        client = HostClient(url)
+        await client.request("GET", "/quick")
+
+        async def ask() -> None:
+            if path == "/quick":
+                await client.request("GET", path)
+                return
+            async with client.stream("GET", path) as response:
+                async for _ in response.chunks():
+                    pass
+
+        for turns in range(200):
+            asking = asyncio.create_task(ask())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await cancel_once(asking)
+
+        answers = await asyncio.wait_for(asyncio.gather(*(client.request("GET", "/quick") for _ in range(4))), 5)
+        assert [answer.status for answer in answers] == [200] * 4
+        await client.close()

@@ -11,9 +11,11 @@ from django.utils import timezone
 from chat.models import User
 from predictions import runner as runner_module
 from predictions.bus import bus
+from predictions.events import Snapshot
 from predictions.follow import Frame, follow, stored_text
 from predictions.models import Model, Prediction
 from predictions.models.catalogue import PATIENCE
+from predictions.providers.replicate import ReplicateProvider
 from predictions.providers.replicate import provider as replicate_module
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import (
@@ -162,7 +164,33 @@ def test_a_stream_that_broke_off_is_resumed_whatever_the_host_repeats_or_skips(
     [created] = fake.ledger.created
     if shift <= 0:
         assert len(created.streams) == 2
-        assert created.gets == 2  # one after the break, one at the end: the rest was streamed
+        # One after the break, one at the end, and one where only the prediction can tell that nothing was left out.
+        assert created.gets == 2 + (shift == 0)
+
+
+def test_what_a_resumed_stream_leaves_out_is_not_missing_when_a_person_stops(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, end = Gate(), Gate()
+    words = [f"w{n} " for n in range(12)]
+    steps = [*words[:5], Disconnect("close"), gate, *words[5:9], end, *words[9:]]
+    fake.script(Script(steps=steps, resume_shift=2, ignores_cancel=True))
+    real = ReplicateProvider.poll
+
+    async def poll(provider: ReplicateProvider, prediction: Prediction) -> Snapshot:
+        snapshot = await real(provider, prediction)
+        gate.open()
+        await asyncio.sleep(0.2)  # the model writes on before the stream is opened again
+        return snapshot
+
+    monkeypatch.setattr(ReplicateProvider, "poll", poll)
+    prediction = ask(model)
+    wait_until(lambda: len(stored_text(prediction.pk)) > len("".join(words[:5])))
+    row(prediction).request_cancel()
+
+    assert ended(prediction).status == "canceled"
+    assert "".join(words).startswith(prediction.output)
+    end.open()
 
 
 def test_a_resumed_stream_says_where_it_was(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from chat.limits import BURST
 from tests.waiting import WAIT_LIMIT, wait_until
-from tests.websocket import CLOSE, WebSocket
+from tests.websocket import CLOSE, TEXT, WebSocket
 
 PROJECT = Path(__file__).parent.parent
 PIECE, PIECES = 65_536, 1_500  # of what `/flood` and the socket send; no kernel buffers so many
+SIZES = (2, 124, 126, 65_534, 65_536, 5_000_000)  # bytes of messages, on both sides of what a head can tell
 UNREAD = 500  # pieces: far more than a kernel keeps for a connection, far fewer than there are
 
 # An application that counts what the server has taken of it: what lies beyond that is in nobody's memory.
@@ -33,6 +35,9 @@ async def application(scope, receive, send):
             for number in range({PIECES}):
                 await send({{"type": "websocket.send", "bytes": b"x" * {PIECE}}})
                 taken += 1
+        if scope["path"] == "/sizes":
+            for size in {SIZES}:
+                await send({{"type": "websocket.send", "text": "é" * (size // 2)}})
         while (await receive())["type"] != "websocket.disconnect":
             pass
     else:
@@ -116,6 +121,21 @@ def test_a_reader_that_goes_away_holds_nothing_up(stack: ExitStack) -> None:
     server.process.send_signal(signal.SIGTERM)
 
     assert server.process.wait(WAIT_LIMIT) == 0
+
+
+def test_messages_of_any_size_arrive(stack: ExitStack) -> None:
+    reader = stack.enter_context(WebSocket(RunningServer(stack, 0).port, "/sizes"))
+
+    for size in SIZES:
+        assert reader.receive() == (TEXT, "é".encode() * (size // 2))
+
+
+def test_a_browser_that_does_nothing_but_ping_is_sent_away(stack: ExitStack) -> None:
+    browser = stack.enter_context(WebSocket(RunningServer(stack, 0).port, "/"))
+    for _ in range(2 * BURST):
+        browser.ping()
+
+    assert browser.close_code() == 1008
 
 
 @pytest.mark.parametrize("farewell", [0.0, 0.5])

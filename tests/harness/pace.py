@@ -21,6 +21,7 @@ WAITS: dict[str, Iterable[str]] = {
         *("FIND_AGES", "LAST_LOOKS", "CANCEL_PAUSES", "STOP_PATIENCE"),
         *("QUIET", "NEW_PATIENCE"),
     ),
+    "predictions.providers.replicate.provider": ("LAGS",),
 }
 LOOKS_FACTOR = 5  # looks into the database are what costs most, and nothing else depends on them
 LOOKS: dict[str, Iterable[str]] = {

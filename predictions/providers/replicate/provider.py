@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 CONNECTIONS = 20  # to one prediction's stream, each of which must bring something new
 SILENT_CONNECTIONS = 60  # further ones, that a model which boots or thinks lets go silent
 SILENCE = 5.0  # seconds that a connection without news must have lasted to count as silent, not as refused
+LAGS = (0.0, 0.5, 1.0)  # seconds before each look for what a stream has told already
 CANCEL_AFTER = "30m"  # the longest life of a prediction nobody looks after; Replicate's own limit
 CLOCK_SKEW = timedelta(minutes=1)  # how far this machine's clock may be from Replicate's
 PAGES_LOOKED_THROUGH = 5  # of a hundred predictions each
@@ -104,7 +105,7 @@ class ReplicateProvider:
         raise AnswerLost("Replicate's list of predictions is too long to look through.")
 
     async def stream(self, prediction: Prediction) -> AsyncIterator[Event]:
-        url = prediction.urls.get("stream")
+        url = prediction.urls.get("stream", "")
         if not url or prediction.output_kind in NO_STREAM_KINDS or urlsplit(url).path.startswith("/v1/files/"):
             raise StreamInterrupted("There is no stream of text.")
         reader = EventReader()
@@ -113,7 +114,7 @@ class ReplicateProvider:
         connections, silent_connections = CONNECTIONS, SILENT_CONNECTIONS
         while connections and silent_connections:
             began, began_at = asyncio.get_running_loop().time(), reader.offset
-            async with aclosing(self._read_stream(url, reader)) as events:
+            async with aclosing(self._read_stream(prediction, reader)) as events:
                 async for event in events:
                     yield event
             # After `done` as after a truncation: the prediction itself says how it stands.
@@ -132,8 +133,9 @@ class ReplicateProvider:
             reader.known = snapshot.output or ""
         raise StreamInterrupted("The event stream broke off.")
 
-    async def _read_stream(self, url: str, reader: EventReader) -> AsyncGenerator[Event, None]:
+    async def _read_stream(self, prediction: Prediction, reader: EventReader) -> AsyncGenerator[Event, None]:
         """Yield the events of one connection, from where the last one broke off; return when it ends or breaks."""
+        url = prediction.urls["stream"]
         headers = {"Last-Event-ID": reader.last_id} if reader.last_id else {}
         reader.note_connection()
         try:
@@ -142,12 +144,25 @@ class ReplicateProvider:
                     return
                 parser = EventStreamParser()
                 async for chunk in response.chunks():
-                    for event in merged(event for sent in parser.feed(chunk) for event in reader.read(sent)):
+                    sent = parser.feed(chunk)
+                    if reader.is_unsure(sent):
+                        reader.known = await self._text_beyond(prediction, reader.offset)
+                    for event in merged(event for one in sent for event in reader.read(one)):
                         yield event
                     if reader.is_done:
                         return
         except (NotAnEventStream, AddressRefused, StreamInterrupted) as error:
             logger.info("A stream of %s ended early: %s", urlsplit(url).hostname, error)
+
+    async def _text_beyond(self, prediction: Prediction, offset: int) -> str:
+        """Return the text as the prediction itself has it, which may lag behind its stream, or tell nothing yet."""
+        text = ""
+        for pause in LAGS:
+            await asyncio.sleep(pause)
+            text = (await self._look(prediction)).output or ""
+            if not text or len(text) > offset:
+                break
+        return text
 
     async def _look(self, prediction: Prediction) -> Snapshot:
         try:

@@ -29,6 +29,13 @@ class EventReader:
     def note_connection(self) -> None:
         self._position = None
 
+    def is_unsure(self, sent: list[ServerSentEvent]) -> bool:
+        """Whether a connection goes on with `sent`, and only the prediction can tell if nothing was left out."""
+        if self._position is not None or not self.offset:
+            return False
+        begins = next((event.id for event in sent if event.event == "output"), None)
+        return begins is not None and begins != self._first_id and begins not in self._offsets
+
     def read(self, sent: ServerSentEvent) -> list[Event]:
         """Return what `sent` means; raise StreamInterrupted if it is not of this text."""
         match sent.event:

@@ -1,7 +1,7 @@
 """The only outgoing HTTP client, with the one guard that all requests pass: hosts, redirects, sizes, time.
 
 Whoever holds a `HostClient` reaches its provider's base address, and the hosts of streams and files it was given.
-httpx is imported here alone; its exceptions become those of `errors` at this border.
+httpx is imported here and in the two transports alone; its exceptions become those of `errors` at this border.
 """
 
 import json
@@ -14,13 +14,14 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
+from predictions.providers.pool import PooledTransport
 from predictions.providers.stream_transport import StreamTransport
 
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds between two bytes of an answer
 STREAM_SILENCE = 30.0  # seconds without a byte before a stream counts as silent; Replicate itself ends one then
 ANSWER_LIMIT = 33_554_432  # bytes of one JSON answer
-CONNECTIONS = 1_000
+CONNECTIONS, KEPT_CONNECTIONS = 1_000, 50  # at once, and of those that wait for the next request
 STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
 REDIRECTS = 3  # of a file, each of which must lead to a host that is allowed
 
@@ -50,15 +51,15 @@ class HostClient:
         self._origin = _origin(self._base_url)
         self._stream_hosts = tuple(stream_hosts)
         self._file_hosts = tuple(file_hosts)
-        self._client = self._make_client(headers or {}, transport)
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=KEPT_CONNECTIONS)
+        self._client = self._make_client(headers or {}, transport or PooledTransport(limits=limits, trust_env=False))
         self._streams = self._make_client(headers or {}, transport or StreamTransport())
 
     @staticmethod
-    def _make_client(headers: Mapping[str, str], transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    def _make_client(headers: Mapping[str, str], transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             headers=dict(headers),
             timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=50),
             follow_redirects=False,
             trust_env=False,
             transport=transport,

@@ -254,7 +254,9 @@ class Journal:
 
     def _take_changes(self) -> list[Change]:
         changed, self._changed = self._changed, {}
-        return [self._take_change(prediction) for prediction in changed.values() if prediction.pk in self._held]
+        # The same row may have been lost and claimed anew meanwhile: what the former run heard is not this one's.
+        held = [prediction for prediction in changed.values() if self._held.get(prediction.pk) is prediction]
+        return [self._take_change(prediction) for prediction in held]
 
     def _take_change(self, prediction: Prediction) -> Change:
         offset, text = prediction.transcript.take_unwritten()

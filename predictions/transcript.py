@@ -36,6 +36,10 @@ class Transcript:
         beginning = hashlib.blake2b(text[: self.end].encode(), digest_size=16)
         return beginning.digest() == self._digest.digest()
 
+    def contradicts(self, text: str) -> bool:
+        """Say whether `text`, which begins at 0 and is long enough to tell, is another one than was received."""
+        return len(text) >= self.end > 0 and not self.is_prefix_of(text)
+
     def take_unwritten(self) -> tuple[int, str]:
         """Hand over the text that is not journaled yet, with the offset it begins at."""
         text = "".join(self._unwritten)

@@ -119,6 +119,26 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(model: Model) -> None
     assert await query(stored_text, prediction.pk) == "Par"
 
 
+async def test_what_a_former_run_heard_is_not_written_when_its_row_is_claimed_anew(model: Model) -> None:
+    worker, former = await query(claimed, model)
+    mine = Prediction.objects.filter(pk=former.pk)
+    async with running(worker) as journal:
+        journal.hold(former)
+        await journal.commit(hear(former, Output("Par", 0)))
+        other = await query(Worker.objects.create, name="two")
+        await query(mine.update, worker=other)
+        with pytest.raises(LeaseLost):
+            await journal.commit(hear(former, Output("is", 3)))
+        journal.note(hear(former, Output("!", 5)))
+        await query(mine.update, worker=worker, leased_until=timezone.now() + timedelta(seconds=15))
+        anew = await query(mine.get)
+        anew.resume("Par")
+        journal.hold(anew)
+        await journal.committed()
+
+    assert await query(stored_text, former.pk) == "Par"
+
+
 async def test_leases_are_renewed_while_nothing_happens(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "RENEWAL", 0.02)
     worker, prediction = await query(claimed, model)

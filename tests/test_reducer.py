@@ -155,6 +155,17 @@ def test_a_shorter_final_text_wins_too() -> None:
     assert Reader().hear([*STREAM, Completed(SUCCEEDED, output="Paris")]).outcome[:3] == (SUCCEEDED, "Paris", 1)
 
 
+def test_a_whole_text_that_says_otherwise_takes_the_place_of_what_was_heard() -> None:
+    reader = Reader().hear([Output("Paris ", 0), Output("the capital.", 6)])
+    reader.hear(from_snapshot(Snapshot("p", "processing", output="Paris is the capital")))
+    assert (reader.text, reader.prediction.edition) == ("Paris is the capital", 1)
+
+
+def test_an_older_whole_text_changes_nothing() -> None:
+    reader = Reader().hear([Output("Paris is ", 0), *from_snapshot(Snapshot("p", "processing", output="Par"))])
+    assert (reader.text, reader.prediction.edition) == ("Paris is ", 0)
+
+
 def test_a_success_that_tells_no_text_keeps_ours() -> None:
     assert Reader().hear([*STREAM, Completed(SUCCEEDED)]).outcome[:2] == (SUCCEEDED, TEXT)
 

@@ -276,8 +276,7 @@ class Prediction(models.Model):
                 self._set(file_count=0, progress=None)
             case events.Output(text, offset):
                 self._start(at)
-                if self.transcript.extend(text, offset) and self.first_output_at is None:
-                    self._set(first_output_at=at)
+                self._take_in(text, offset, at)
             case events.Logs(text):
                 if len(text) > len(self.logs):
                     self._set(logs=text[:LOGS_LIMIT], progress=progress_of(text))
@@ -289,6 +288,13 @@ class Prediction(models.Model):
     def _start(self, at: datetime) -> None:
         if self.status == STARTING:
             self._set(status=PROCESSING, started_at=at)
+
+    def _take_in(self, text: str, offset: int, at: datetime) -> None:
+        # A whole text that says otherwise: some piece of what was heard got lost, or the model has changed its mind.
+        if offset == 0 and self.transcript.contradicts(text):
+            self._replace_text(text)
+        elif self.transcript.extend(text, offset) and self.first_output_at is None:
+            self._set(first_output_at=at)
 
     def _complete(self, final: events.Completed, at: datetime) -> None:
         if final.output is not None:

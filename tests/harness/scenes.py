@@ -37,6 +37,11 @@ class Chat:
     tabs: int = 1
     then: "Chat | None" = None  # the next question of the same conversation
 
+    @property
+    def message(self) -> str:
+        """The id of the question: sending it again is asking the same."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.canary))
+
 
 @dataclass(slots=True)
 class Plan:
@@ -107,13 +112,14 @@ class Play:
     def _ask(self, chat: Chat, before: Question | None = None) -> None:
         fleet = self.fleet
         fleet.will_answer(chat.canary, *chat.scripts)
-        message = str(uuid.uuid5(uuid.NAMESPACE_OID, chat.canary))  # sending it again is asking the same
         path = f"/conversations/{before.conversation}/messages/" if before else "/conversations/"
-        form = {"id": message, "text": f"{chat.canary} Count for me.", "model": fleet.model}
+        form = {"id": chat.message, "text": f"{chat.canary} Count for me.", "model": fleet.model}
         status, text = self._post(chat.owner, path, **form)
         assert status == 201, f"{status}: {text}"
         conversation = json.loads(text)["conversation"]
-        question = Question(message, conversation, chat.owner, chat.canary, chat.answer, chat.written, fate=chat.fate)
+        question = Question(
+            chat.message, conversation, chat.owner, chat.canary, chat.answer, chat.written, fate=chat.fate
+        )
         self.history.questions.append(question)
         if chat.then is not None:
             self._to_come.append((chat.then, question))
@@ -164,12 +170,14 @@ class Play:
             shown = list(tab.shown.running.values())
             if shown and len(shown[0].text) >= (chat.stop_after or 0):
                 self._stopping.remove((chat, tab))
-                self._stop(chat.owner, shown[0].message)
+                self._stop(chat, shown[0].message)
 
-    def _stop(self, person: str, answer: str) -> None:
-        status, text = self._post(person, f"/messages/{answer}/stop/")
-        assert status == 200, f"{status}: {text}"
+    def _stop(self, chat: Chat, answer: str) -> None:
         asked = self.fleet.database.question_of(answer)
+        if asked != chat.message:
+            return  # it has ended, and this is the answer to what was asked then
+        status, text = self._post(chat.owner, f"/messages/{answer}/stop/")
+        assert status == 200, f"{status}: {text}"
         questions = self.history.questions
         at = next(at for at, question in enumerate(questions) if question.message == asked)
         questions[at] = replace(questions[at], was_stopped=True)

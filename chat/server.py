@@ -105,6 +105,13 @@ class WebServer(Server):
         self.ws_factory.protocol = Socket
         super().listen_success(port)
 
+    def kill_all_applications(self) -> Any:  # a Deferred
+        # Daphne expects an application for each connection; one that comes or goes at this moment has none.
+        for connection, about in list(self.connections.items()):
+            if "application_instance" not in about:
+                del self.connections[connection]
+        return super().kill_all_applications()
+
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         flow = self._flow_of(protocol, message)
         await super().handle_reply(protocol, message)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -128,10 +128,18 @@ def test_web_and_worker_are_ready_together(fleet: Fleet) -> None:
 
         wait_until(status)
         assert client.get(address).json()["worker"] == "failing"
-        fleet.from_procfile("worker")
+        worker = fleet.from_procfile("worker")
         wait_until(lambda: status() == 200)
-        web.terminate()
-        assert web.wait(WAIT_LIMIT) == 0
+        assert [told_again_and_again_to_end(process) for process in (web, worker)] == [0, 0]
+
+
+def told_again_and_again_to_end(process: "subprocess.Popen[str]") -> int:
+    """Send SIGTERM until it has ended; return its exit code."""
+    while process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.001)
+    return process.returncode
 
 
 def free_port() -> int:

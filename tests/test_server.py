@@ -1,5 +1,6 @@
 """The web server: it does not hold in memory what nobody reads, and takes its leave of browsers."""
 
+import asyncio
 import http.client
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from chat.limits import BURST
+from chat.server import WebServer
 from tests.waiting import WAIT_LIMIT, wait_until
 from tests.websocket import CLOSE, TEXT, WebSocket
 
@@ -177,3 +179,10 @@ def test_a_second_signal_ends_it_at_once(stack: ExitStack) -> None:
     with pytest.raises((EOFError, ConnectionError)):
         while browser.receive()[0] != CLOSE:
             pass
+
+
+async def test_a_connection_that_has_just_come_is_no_trouble_at_the_end() -> None:
+    server = WebServer(host="127.0.0.1", port=0, application=object())
+    server.connections = {object(): {}}
+
+    await server.kill_all_applications().asFuture(asyncio.get_running_loop())

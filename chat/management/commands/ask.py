@@ -152,21 +152,18 @@ def read_value(text: str) -> Any:
 @transaction.atomic
 def create(model: Model, question: str, extras: Extras) -> Prediction:
     """Write the question down; a worker sees it when its files are there too."""
-    version = pins.version_for(model)
-    assert version is not None  # noqa: S101 - it was waited for
+    choice = pins.choose(model)
+    version = choice.version
     for name in (*extras.values, *extras.paths):
         if version.inputs and name not in version.inputs:
             raise CommandError(f"{model} takes no {name!r}. It takes {', '.join(version.inputs)}.")
-    prediction = Prediction.objects.create(
-        model=model,
-        version=version,
-        input=build_input(
-            version.inputs,
-            [Turn("user", question)],
-            system_prompt=model.system_prompt,
-            default_input={**model.default_input, **extras.values},
-        ),
+    given = build_input(
+        version.inputs,
+        [Turn("user", question)],
+        system_prompt=model.system_prompt,
+        default_input={**model.default_input, **extras.values},
     )
+    prediction = choice.ask(given)
     for position, (name, path) in enumerate(extras.paths.items()):
         prediction.input[name] = give(prediction, position, path).reference
     prediction.save(update_fields=["input"])

@@ -14,6 +14,7 @@ from django.urls import reverse
 from chat.models import SetupToken
 from chat.server import WebServer
 from predictions.bus import bus
+from predictions.ending import ignore_signals
 from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         server.run()
         thread.finish()
         bus.close()
+        ignore_signals()
         if thread.error is not None:
             sys.exit("The worker ended, and the rest with it; the lines above say why.")
 

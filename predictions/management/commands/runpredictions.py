@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from predictions.bus import bus
+from predictions.ending import ignore_signals
 from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         asyncio.run(self._run())
         bus.close()
+        ignore_signals()
 
     async def _run(self) -> None:
         worker = Worker()

@@ -71,16 +71,28 @@ class Input:
     maximum: float | None = None
     choices: tuple[str | float, ...] = ()
     order: float = LAST
+    is_nullable: bool = False  # null may be sent; Cog before 0.16 takes it for some inputs without saying so
+    is_deprecated: bool = False
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
+    multiple_of: float | None = None
+    min_length: int | None = None  # characters
+    max_length: int | None = None
+    pattern: str = ""  # for people to read; never run: a regular expression from outside can take for ever
+    min_items: int | None = None
+    max_items: int | None = None
+    element: "Input | None" = None  # what each item of a list has to be; what is within those is not looked at
 
 
 def inputs_of(document: object) -> dict[str, Input]:
     """Return the inputs by name, in the order in which the model's author shows them."""
     schema = _component(document, "Input")
     required = {name for name in _list(schema.get("required")) if isinstance(name, str)}
-    inputs = [
-        _input(name, _resolve(document, property_schema), document, is_required=name in required)
-        for name, property_schema in _mapping(schema.get("properties")).items()
-    ]
+    inputs = []
+    for name, property_schema in _mapping(schema.get("properties")).items():
+        resolved = _resolve(document, property_schema)
+        element = _element(resolved, document)
+        inputs.append(_input(name, resolved, document, is_required=name in required, element=element))
     inputs.sort(key=lambda each: each.order)
     return {each.name: each for each in inputs}
 
@@ -114,7 +126,15 @@ def separator_of(document: object) -> str:
     return "" if output_of(document) in IN_ONE_PIECE else "\n"
 
 
-def _input(name: str, schema: dict[str, Any], document: object, *, is_required: bool) -> Input:
+def _element(schema: dict[str, Any], document: object) -> Input | None:
+    if _type(schema) != "array" or "items" not in schema:
+        return None
+    return _input("", _resolve(document, schema["items"]), document, is_required=True)
+
+
+def _input(
+    name: str, schema: dict[str, Any], document: object, *, is_required: bool, element: Input | None = None
+) -> Input:
     choices = tuple(choice for choice in _list(schema.get("enum")) if isinstance(choice, str | int | float))
     order = _number(schema.get("x-order"))
     return Input(
@@ -129,7 +149,30 @@ def _input(name: str, schema: dict[str, Any], document: object, *, is_required: 
         maximum=_number(schema.get("maximum")),
         choices=choices,
         order=LAST if order is None else order,
+        is_nullable=_is_nullable(schema),
+        is_deprecated=schema.get("deprecated") is True,
+        exclusive_minimum=_exclusive(schema, "Minimum"),
+        exclusive_maximum=_exclusive(schema, "Maximum"),
+        multiple_of=_positive(schema.get("multipleOf")),
+        min_length=_count(schema.get("minLength")),
+        max_length=_count(schema.get("maxLength")),
+        pattern=_text(schema.get("pattern")),
+        min_items=_count(schema.get("minItems")),
+        max_items=_count(schema.get("maxItems")),
+        element=element,
     )
+
+
+def _is_nullable(schema: dict[str, Any]) -> bool:
+    members = [member for keyword in ("anyOf", "oneOf") for member in _list(schema.get(keyword))]
+    said = [_mapping(member).get("type") for member in members]
+    return schema.get("nullable") is True or "null" in said or "null" in _list(schema.get("type"))
+
+
+def _exclusive(schema: dict[str, Any], end: str) -> float | None:
+    """Read the bound that a value must not reach; up to OpenAPI 3.0 it is said by `true` beside the other one."""
+    said = schema.get(f"exclusive{end}")
+    return _number(schema.get(end.lower()) if said is True else said)
 
 
 def _input_kind(schema: dict[str, Any], document: object) -> InputKind:
@@ -207,3 +250,13 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _positive(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and number > 0 else None
+
+
+def _count(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number >= 0 and number == int(number) else None

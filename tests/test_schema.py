@@ -21,6 +21,7 @@ words = st.sampled_from([
     "components", "schemas", "Input", "Output", "properties", "required", "paths", "/predictions", "post", "prompt",
     "type", "items", "format", "enum", "title", "description", "default", "minimum", "maximum", "x-order", "$ref",
     "allOf", "anyOf", "oneOf", "x-cog-streaming", "x-cog-array-type", "x-cog-array-display", "x-cog-secret",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "nullable",
 ])  # fmt: skip
 values = st.sampled_from([
     "#/components/schemas/Input", "#/components/schemas/Output", "#/components/schemas/prompt", "#/", "string",
@@ -203,6 +204,7 @@ def test_a_choice_keeps_what_is_said_beside_the_reference(wrapping: dict[str, An
         has_default=True,
         choices=("glad", "sad"),
         order=3,
+        is_nullable="anyOf" in wrapping,
     )
 
 
@@ -238,6 +240,71 @@ def test_a_bound_that_is_no_number_is_none(bound: Any) -> None:
 
     assert (asked.minimum, asked.maximum) == (None, None)
     assert asked.order == input_of(TEXT).order
+
+
+def test_what_else_a_schema_asks_of_a_value_is_read() -> None:
+    asked = input_of({"type": "string", "minLength": 2, "maxLength": 80.0, "pattern": "^[a-z]+$", "deprecated": True})
+    number = input_of({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1.5, "multipleOf": 0.5})
+
+    assert (asked.min_length, asked.max_length, asked.pattern, asked.is_deprecated) == (2, 80, "^[a-z]+$", True)
+    assert (number.exclusive_minimum, number.exclusive_maximum, number.multiple_of) == (0, 1.5, 0.5)
+    assert (number.minimum, number.maximum, number.is_deprecated) == (None, None, False)
+
+
+def test_an_exclusive_bound_may_be_said_beside_the_bound() -> None:
+    asked = input_of(
+        {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1, "exclusiveMaximum": False}
+    )
+
+    assert (asked.exclusive_minimum, asked.exclusive_maximum) == (0, None)
+    assert input_of({"type": "number", "exclusiveMinimum": True}).exclusive_minimum is None
+
+
+@pytest.mark.parametrize("count", [True, -1, 1.5, "5", None, [5], float("inf"), float("nan")])
+def test_a_length_that_is_no_count_is_none(count: Any) -> None:
+    asked = input_of(dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), count))
+
+    assert (asked.min_length, asked.max_length, asked.min_items, asked.max_items) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("step", [True, 0, -1, "5", None, float("inf")])
+def test_a_step_that_leads_nowhere_is_none(step: Any) -> None:
+    assert input_of({"type": "number", "multipleOf": step}).multiple_of is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_nullable"),
+    [
+        ({"type": "string", "nullable": True}, True),
+        ({"type": ["string", "null"]}, True),
+        ({"anyOf": [TEXT, NULL]}, True),
+        ({"oneOf": [NULL, TEXT]}, True),
+        ({"allOf": [{"anyOf": [{"$ref": "#/components/schemas/Picture"}, NULL]}]}, True),
+        ({"anyOf": [TEXT, {"type": "integer"}, NULL]}, True),
+        (TEXT, False),
+        ({"type": "string", "nullable": "true"}, False),
+        ({"type": "string", "default": None}, False),
+        ({"allOf": [{"$ref": "#/components/schemas/Picture"}]}, False),
+    ],
+)
+def test_null_may_be_sent_only_where_a_schema_says_so(schema: Any, is_nullable: bool) -> None:
+    assert input_of(schema, Picture=FILE).is_nullable is is_nullable
+
+
+def test_the_elements_of_a_list_are_described_one_level_deep() -> None:
+    mood = {"type": "string", "enum": ["glad", "sad"], "title": "mood"}
+    moods = input_of({"type": "array", "items": {"$ref": "#/components/schemas/Mood"}, "maxItems": 3}, Mood=mood)
+    rows = input_of({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}})
+
+    assert (moods.kind, moods.max_items) == (InputKind.LIST, 3)
+    assert moods.element == Input("", InputKind.CHOICE, "", is_required=True, choices=("glad", "sad"))
+    assert rows.element == Input("", InputKind.LIST, "", is_required=True)
+    assert input_of({"type": "array", "items": FILE}).element == Input("", InputKind.FILE, "", is_required=True)
+
+
+@pytest.mark.parametrize("schema", [{"type": "array"}, TEXT, {"type": "string", "items": TEXT}])
+def test_only_the_elements_of_lists_are_described(schema: Any) -> None:
+    assert input_of(schema).element is None
 
 
 def test_inputs_without_an_order_follow_in_that_of_the_document() -> None:

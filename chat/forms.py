@@ -27,9 +27,9 @@ class MessageForm(forms.Form):
         error_messages={"invalid_choice": "This model is not available now. Choose another one."},
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # those of forms.Form
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:  # those of forms.Form
         super().__init__(*args, **kwargs)
-        self.fields["model"].queryset = Model.objects.available()  # type: ignore[attr-defined]
+        self.fields["model"].queryset = Model.objects.for_user(user)  # type: ignore[attr-defined]
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]

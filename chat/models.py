@@ -18,7 +18,9 @@ from predictions import pins
 from predictions.bus import bus
 from predictions.follow import Frame, read_frame
 from predictions.models import File, Model, Prediction
+from predictions.pins import NothingAnswers
 
+NOT_OFFERED = "This model is not available to you now. Choose another one."
 TITLE_LENGTH = 60  # characters of the first question that become the title
 
 
@@ -66,10 +68,6 @@ class AlreadyAnswering(Exception):
     """The conversation's last answer is still being written."""
 
 
-class ModelNotReady(Exception):
-    """No version of the model is known yet."""
-
-
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def for_user(self, user: Any) -> Self:  # a User or AnonymousUser
         """The conversations that `user` may see."""
@@ -115,7 +113,7 @@ class Conversation(models.Model):
         """Add a question and have `model` answer it; return the question.
 
         `message_id` makes it idempotent: the same id again is the same question. Raises AlreadyAnswering or
-        ModelNotReady; then nothing is written.
+        NothingAnswers; then nothing is written.
         """
         self._lock()
         known = self.messages.filter(pk=message_id).first()
@@ -159,27 +157,29 @@ class Conversation(models.Model):
         return path
 
     def _answer(self, path: list["Message"], model: Model) -> "Message":
-        version = pins.version_for(model)
-        if version is None:
-            raise ModelNotReady
-        prediction = Prediction.objects.create(
-            user=self.owner,
-            model=model,
-            version=version,
-            input=build_input(
-                version.inputs,
-                [Turn(message.role, message.text_so_far) for message in path],
-                system_prompt=model.system_prompt,
-                default_input=model.default_input,
-                context_length=model.context_length,
-            ),
+        choice = self._choose(model)
+        given = build_input(
+            choice.version.inputs,
+            [Turn(message.role, message.text_so_far) for message in path],
+            system_prompt=model.system_prompt,
+            default_input=model.default_input,
+            context_length=model.context_length,
         )
+        prediction = choice.ask(given, user=self.owner)
         answer = self._add(path[-1], role=Message.Role.ASSISTANT, prediction=prediction)
         self.model = model
         self.updated_at = timezone.now()
         self.save(update_fields=["model", "updated_at"])
         transaction.on_commit(lambda: bus.publish((f"conversation:{self.pk}", {}), ("work", {})))
         return answer
+
+    def _choose(self, model: Model) -> pins.Choice:
+        """Choose the version of `model` that answers next; raise NothingAnswers."""
+        if not Model.objects.for_user(self.owner).filter(pk=model.pk).exists():
+            raise NothingAnswers(NOT_OFFERED)
+        asked = Prediction.objects.filter(message__conversation=self, model=model).select_related("version")
+        last = asked.order_by("-message__ordinal").first()
+        return pins.choose(model, user=self.owner, conversation=self.pk, last=last)
 
     def _lock(self) -> None:
         # Two that add a message at once would give it the same ordinal.

@@ -13,13 +13,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
-from chat.models import AlreadyAnswering, Conversation, Message, ModelNotReady, SetupToken, User
+from chat.models import AlreadyAnswering, Conversation, Message, SetupToken, User
 from predictions.models import Model
+from predictions.pins import NothingAnswers
 
 CONVERSATIONS_SHOWN = 200
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
-NOT_READY = "This model has not told yet how it wants to be asked. Try again in a moment."
 
 
 @require_GET
@@ -62,8 +62,8 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
         answer.conversation.answer_again(answer)
     except AlreadyAnswering:
         return _refuse(request, answer.conversation, STILL_ANSWERING)
-    except ModelNotReady:
-        return _refuse(request, answer.conversation, NOT_READY)
+    except NothingAnswers as error:
+        return _refuse(request, answer.conversation, str(error))
     return _done(request, answer.conversation)
 
 
@@ -119,7 +119,7 @@ def _wants_json(request: HttpRequest) -> bool:
 def _show(
     request: HttpRequest, conversation: Conversation | None, form: MessageForm | None = None, status: int = 200
 ) -> HttpResponse:
-    models = list(Model.objects.available())
+    models = list(Model.objects.for_user(request.user))
     chosen = next((model for model in models if conversation and model.pk == conversation.model_id), None)
     chosen = chosen or next(iter(models), None)
     messages = conversation.branch() if conversation else []
@@ -131,14 +131,14 @@ def _show(
         "last_ordinal": max((message.ordinal for message in messages), default=0),
         "models": models,
         "model": chosen,
-        "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}),
+        "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}, user=_user(request)),
     }
     template = "chat/conversation_detail.html" if conversation else "chat/home.html"
     return render(request, template, context, status=status)
 
 
 def _send(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
-    form = MessageForm(request.POST)
+    form = MessageForm(request.POST, user=_user(request))
     if form.is_valid():
         form.check_id_is_free_for(_user(request))
     if form.is_valid():
@@ -150,8 +150,8 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
                 conversation.ask(form.cleaned_data["text"], **sent)
         except AlreadyAnswering:
             form.add_error(None, STILL_ANSWERING)
-        except ModelNotReady:
-            form.add_error("model", NOT_READY)
+        except NothingAnswers as error:
+            form.add_error("model", str(error))
         else:
             return _done(request, conversation, status=201)
     if _wants_json(request):
@@ -169,7 +169,8 @@ def _done(request: HttpRequest, conversation: Conversation, status: int = 200) -
 def _refuse(request: HttpRequest, conversation: Conversation, reason: str) -> HttpResponse:
     if _wants_json(request):
         return JsonResponse({"detail": reason}, status=409)
-    form = MessageForm(data={"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug})
+    data = {"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug}
+    form = MessageForm(data=data, user=_user(request))
     form.is_valid()
     form.errors.clear()
     form.add_error(None, reason)

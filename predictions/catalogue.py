@@ -17,16 +17,18 @@ from predictions import references
 from predictions.database import query
 from predictions.models import Condition, Model, Pin, Version
 from predictions.models import Provider as ProviderRow
+from predictions.models.catalogue import schema_digest
 from predictions.models.condition import SECRET_PAUSE
 from predictions.providers import Provider
 from predictions.providers.base import Description
-from predictions.providers.errors import ProviderError
+from predictions.providers.errors import AccountRefused, ProviderError, ProviderRefused
 from predictions.references import Reference, ReferenceNotUnderstood
 
 logger = logging.getLogger(__name__)
 
 NEW_VERSIONS = 3600.0  # seconds between looks for new versions
 FIRST_LOOKS = (0.5, 30.0)  # seconds between looks for models that no host has described yet, doubling
+VERSIONS_LISTED = 50  # new ones of a model that are taken in at one look, the newest
 SECRET_CHECK = 5.0  # seconds between looks whether a webhook's secret is wanted
 FROM_ENVIRONMENT = "PARLEY_REPLICATE_MODELS names this version."
 
@@ -134,22 +136,42 @@ async def keep_fresh(connect: Callable[[ProviderRow], Provider]) -> None:
 
 
 async def look(connect: Callable[[ProviderRow], Provider], models: QuerySet[Model]) -> None:
-    """Ask the hosts of those of `models` that are switched on, for the latest version and those not described yet."""
+    """Ask the hosts of those of `models` that are switched on: for the latest version, new ones, and those in use."""
     offered = models.filter(enabled=True, provider__enabled=True).select_related("provider")
     for model in await query(list, offered):
-        known_as = await query(name_it_answered_under, model)
-        for version in ["", *await query(undescribed, model)]:
-            try:
-                description = await connect(model.provider).describe(model, version=version, known_as=known_as)
-            except ProviderError as error:
-                logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
-            else:
-                await query(take_in, model, description)
+        try:
+            await _look_at(connect(model.provider), model)
+        except ProviderError as error:
+            logger.info("%s does not describe %s: %s", model.provider, model.ref, error)
 
 
-def undescribed(model: Model) -> list[str]:
-    """The versions that somebody named and the host has not described yet."""
-    return list(model.versions.filter(is_described=False).values_list("identifier", flat=True))
+async def _look_at(provider: Provider, model: Model) -> None:
+    known_as = await query(name_it_answered_under, model)
+    known = set(await query(list, model.versions.filter(is_described=True).values_list("identifier", flat=True)))
+    latest = await provider.describe(model, known_as=known_as)
+    await query(take_in, model, latest)
+    if latest.identifier not in known:  # otherwise nothing is newer
+        for found in await provider.versions(model, known=known, limit=VERSIONS_LISTED):
+            await query(take_in, model, replace(found, is_latest=False), of_model=False)
+    for version in await query(in_use, model, besides=latest.identifier):
+        try:
+            described = await provider.describe(model, version=version.identifier, known_as=known_as)
+        except AccountRefused:
+            raise
+        except ProviderRefused as error:
+            if version.is_described:
+                await query(version.note_gone, str(error))
+        else:
+            await query(take_in, model, replace(described, is_latest=False), of_model=False)
+
+
+def in_use(model: Model, *, besides: str) -> list[Version]:
+    """The versions that somebody named and the host has not described yet, and those that a pin needs."""
+    needed: set[int | None] = set()
+    for environment in Pin.Environment.values:
+        if (pin := Pin.objects.newest(model, environment)) is not None:
+            needed |= {pin.version_id, pin.fallback_id, pin.candidate_id}
+    return list(model.versions.filter(Q(is_described=False) | Q(pk__in=needed - {None})).exclude(identifier=besides))
 
 
 def name_it_answered_under(model: Model) -> str:
@@ -158,12 +180,22 @@ def name_it_answered_under(model: Model) -> str:
     return answers.values_list("answered_model", flat=True).first() or ""
 
 
-def take_in(model: Model, description: Description) -> None:
-    """Note a version that a host has described, and what else it says of the model."""
-    described: dict[str, object] = {"openapi_schema": description.openapi_schema, "is_described": True}
+def take_in(model: Model, description: Description, *, of_model: bool = True) -> None:
+    """Note a version that a host has described, and what else it says of the model where that was asked for."""
+    described: dict[str, object] = {
+        "openapi_schema": description.openapi_schema,
+        "schema_hash": schema_digest(description.openapi_schema),
+        "is_described": True,
+        "gone_at": None,
+        "gone_because": "",
+    }
+    if description.released_at:
+        described["released_at"] = description.released_at
     if description.is_latest:
         described["latest_at"] = timezone.now()
     Version.objects.update_or_create(model=model, identifier=description.identifier, defaults=described)
+    if not of_model:
+        return
     if not model.description and description.description:
         model.description = description.description
     model.is_official = description.is_official

@@ -1,13 +1,91 @@
-"""Which version of a model answers, here and now: the newest pin of this environment, else the latest."""
+"""Which version of a model answers, here and now."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
-from predictions.models import Model, Version
+from predictions.models import Model, Pin, Prediction, Version
+
+NOT_DESCRIBED = "This model has not told yet how it wants to be asked. Try again in a moment."
+GONE = "The version that should answer is gone at its host. Whoever looks after Parley has to pin another one."
+
+
+class NothingAnswers(Exception):
+    """No version of the model can be asked; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A version that is to answer, and how it came to that."""
+
+    version: Version
+    chosen: Prediction.Chosen
+    pin: Pin | None = None
+
+    def ask(self, given: dict[str, Any], *, user: Any = None) -> Prediction:
+        """Write a prediction down that asks this version with the input `given`, for `user` or for nobody."""
+        return Prediction.objects.create(
+            user=user,
+            model=self.version.model,
+            version=self.version,
+            chosen=self.chosen,
+            pin=self.pin,
+            schema_hash=self.version.schema_hash,
+            input=given,
+        )
+
+
+def choose(
+    model: Model, *, user: Any = None, conversation: UUID | None = None, last: Prediction | None = None
+) -> Choice:  # user: a User of whichever model is configured
+    """Choose the version that answers `user`; raise NothingAnswers.
+
+    `last` is the newest prediction of this model in the same conversation: a conversation stays on the version that it
+    began with, unless that is gone, or a later pin moves it.
+    """
+    pin = Pin.objects.newest(model, settings.ENVIRONMENT)
+    if last is not None and _is_kept(last, model):
+        assert last.version is not None  # noqa: S101 - _is_kept has looked
+        return Choice(last.version, Prediction.Chosen.KEPT, pin)
+    if pin is not None and pin.tries_candidate(user, conversation):
+        assert pin.candidate is not None  # noqa: S101 - it is tried
+        return Choice(pin.candidate, Prediction.Chosen.CANDIDATE, pin)
+    return _latest(model, pin) if pin is None or pin.version is None else _pinned(pin)
 
 
 def version_for(model: Model) -> Version | None:
-    """Return the version that answers, or None if the host has not described it yet."""
-    pin = model.pins.filter(environment=settings.ENVIRONMENT).select_related("version").first()
-    if pin is not None and pin.version is not None:
-        return pin.version if pin.version.is_described else None
-    return model.versions.filter(is_described=True).first()
+    """Return the version that answers where nothing else is known, or None."""
+    try:
+        return choose(model).version
+    except NothingAnswers:
+        return None
+
+
+def _is_kept(last: Prediction, model: Model) -> bool:
+    if last.version is None or not last.version.answers or last.chosen == Prediction.Chosen.FALLBACK:
+        return False
+    moves = Pin.objects.here().filter(model=model, moves_conversations=True, created_at__gt=last.created_at)
+    return not moves.exists()
+
+
+def _latest(model: Model, pin: Pin | None = None) -> Choice:
+    version = model.versions.answering().first()
+    if version is None:
+        raise NothingAnswers(NOT_DESCRIBED)
+    return Choice(version, Prediction.Chosen.LATEST, pin)
+
+
+def _pinned(pin: Pin) -> Choice:
+    assert pin.version is not None  # noqa: S101 - the caller has looked
+    if pin.version.answers:
+        return Choice(pin.version, Prediction.Chosen.PINNED, pin)
+    if not pin.version.is_described:
+        raise NothingAnswers(NOT_DESCRIBED)
+    version = pin.fallback if pin.fallback and pin.fallback.answers else None
+    if version is None and pin.falls_back_to_latest:
+        version = pin.model.versions.answering().first()
+    if version is None:
+        raise NothingAnswers(GONE)
+    return Choice(version, Prediction.Chosen.FALLBACK, pin)

@@ -1,10 +1,10 @@
 """Whose turn it is when a provider has fewer slots than there are questions. Pure."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-Id = TypeVar("Id")
+Id = TypeVar("Id", bound=Hashable)
 
 
 def fair_order(
@@ -24,3 +24,17 @@ def fair_order(
         turns[person] += 1
     ranked.sort(key=lambda entry: entry[:3])
     return [key for *_, key in ranked]
+
+
+def within_slots(waiting: Iterable[Id], models: Mapping[Id, int], free: Mapping[int, int]) -> list[Id]:
+    """Keep of `waiting` as many of each model as it has free slots; models that are not in `free` have no limit."""
+    left = dict(free)
+    kept = []
+    for key in waiting:
+        model = models[key]
+        if model not in left:
+            kept.append(key)
+        elif left[model] > 0:
+            left[model] -= 1
+            kept.append(key)
+    return kept

@@ -85,6 +85,20 @@ def test_one_providers_queue_does_not_hold_up_another(one_slot: Model, model: Mo
     assert free in Prediction.objects.claim(make_worker("one"), limit=5)
 
 
+def test_a_model_runs_no_more_at_once_than_it_may_and_holds_up_no_other(model: Model) -> None:
+    Model.objects.filter(pk=model.pk).update(concurrency=2)
+    other = Model.objects.create(provider=model.provider, ref="acme/other", slug="other", name="Other")
+    waiting = [ask(model) for _ in range(4)]
+    free = ask(other)
+    worker = make_worker("one")
+
+    assert Prediction.objects.claim(worker, limit=9) == [*waiting[:2], free]
+    Prediction.objects.filter(pk=waiting[0].pk).update(asked_at=timezone.now())
+    assert Prediction.objects.claim(worker, limit=9) == []
+    Prediction.objects.filter(pk=waiting[0].pk).update(status="succeeded", leased_until=None)
+    assert Prediction.objects.claim(worker, limit=9) == [waiting[2]]
+
+
 def test_people_take_turns(one_slot: Model, alice: User, charlie: User) -> None:
     a1, a2, a3 = (ask(one_slot, alice) for _ in range(3))
     c1 = ask(one_slot, charlie)

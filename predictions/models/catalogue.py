@@ -1,17 +1,21 @@
-"""Which hosts there are, which models they run, in which versions, and which version answers."""
+"""Which hosts there are, which models they run, and in which versions."""
 
 import hashlib
 import json
+import logging
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self
 
-from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, TextChoices
+from django.db.models import F, Q, TextChoices
+from django.utils import timezone
 
 from predictions import references, schema
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = {"cog": timedelta(seconds=30), "replicate": timedelta(minutes=30)}  # with a host that cannot be reached
 
@@ -49,8 +53,16 @@ class Provider(models.Model):
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def available(self) -> Self:
-        """Models that people can ask now: switched on, on a provider that is, and with a version it has described."""
+        """Models that can be asked now: switched on, on a provider that is, and with a version it has described."""
         return self.filter(enabled=True, provider__enabled=True, versions__is_described=True).distinct()
+
+    def for_user(self, user: Any) -> Self:  # a User or AnonymousUser of whichever model is configured
+        """Those of the available models that `user` may ask: models without groups are for everybody."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        if user.is_superuser:
+            return self.available()
+        return self.available().filter(Q(groups=None) | Q(groups__in=user.groups.all()))
 
 
 class Model(models.Model):
@@ -68,6 +80,12 @@ class Model(models.Model):
     description = models.TextField(blank=True)
     order = models.PositiveIntegerField(default=100, help_text="Small numbers come first; the first is the default.")
     enabled = models.BooleanField(default=True)
+    groups = models.ManyToManyField(
+        Group, blank=True, related_name="models", verbose_name="who may ask it", help_text="None means: everybody."
+    )
+    concurrency = models.PositiveIntegerField(
+        "at once", null=True, blank=True, help_text="How many answers of it may run at once; empty means no limit."
+    )
     is_official = models.BooleanField(default=False, help_text="Replicate's official models are asked by name alone.")
     facts = models.JSONField(default=dict, blank=True, editable=False)  # what its host tells: cover, licence, runs …
     system_prompt = models.TextField(blank=True)
@@ -98,6 +116,12 @@ class Model(models.Model):
         self.ref = str(reference)
 
 
+class VersionQuerySet(models.QuerySet["Version"]):
+    def answering(self) -> Self:
+        """Those that can be asked: described by their host, and still there."""
+        return self.filter(is_described=True, gone_at=None)
+
+
 class Version(models.Model):
     """One version of a model, as its host describes it."""
 
@@ -105,15 +129,37 @@ class Version(models.Model):
     identifier = models.CharField(max_length=200, help_text="The host's id, or a digest of the schema if it has none.")
     openapi_schema = models.JSONField(default=dict, blank=True)
     is_described = models.BooleanField(default=True)  # False: named by an admin, and the host was not heard of it yet
+    schema_hash = models.CharField(max_length=64, blank=True, editable=False)  # of `openapi_schema`
     latest_at = models.DateTimeField(null=True, blank=True)  # when the host last called it the one that answers
+    released_at = models.DateTimeField(null=True, blank=True)  # as the host tells it
+    gone_at = models.DateTimeField(null=True, blank=True)  # when the host was found not to have it any more
+    gone_because = models.TextField(blank=True)  # in the host's words
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = VersionQuerySet.as_manager()
+
     class Meta:
-        ordering = [F("latest_at").desc(nulls_last=True), "-pk"]
+        ordering = [F("latest_at").desc(nulls_last=True), F("released_at").desc(nulls_last=True), "-pk"]
         constraints = [models.UniqueConstraint(fields=["model", "identifier"], name="version_once_per_model")]
 
     def __str__(self) -> str:
-        return f"{self.model} {self.identifier[:12]}"
+        return f"{self.model} {self.short}"
+
+    @property
+    def short(self) -> str:
+        """Its identifier as people read it; "current" where its host names none."""
+        return self.identifier[:12] or "current"
+
+    def note_gone(self, reason: str) -> None:
+        """Note that its host does not have it any more, once."""
+        there = Version.objects.filter(pk=self.pk, gone_at=None)
+        if there.update(gone_at=timezone.now(), gone_because=reason):
+            logger.warning("%s is gone at its host: %s", self, reason)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked, as far as is known."""
+        return self.is_described and self.gone_at is None
 
     @cached_property
     def inputs(self) -> dict[str, schema.Input]:
@@ -139,34 +185,3 @@ def schema_digest(openapi_schema: dict[str, Any]) -> str:
     """Name a version whose host names none: the same schema, the same name."""
     canonical = json.dumps(openapi_schema, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-class Pin(models.Model):
-    """Who decided when and why that a version answers in an environment; the newest one counts."""
-
-    class Environment(models.TextChoices):
-        PRODUCTION = "production"
-        STAGING = "staging"
-        DEVELOPMENT = "development"
-
-    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="pins")
-    environment = models.CharField(max_length=20, choices=Environment)
-    version = models.ForeignKey(
-        Version, null=True, blank=True, on_delete=models.PROTECT, help_text="Empty means: the latest."
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL
-    )
-    reason = models.CharField(max_length=500, blank=True)
-
-    class Meta:
-        ordering = ["-created_at", "-pk"]
-        indexes = [models.Index(fields=["model", "environment", "-created_at"])]
-
-    def __str__(self) -> str:
-        return f"{self.model} in {self.environment}: {self.version or 'latest'}"
-
-    def clean(self) -> None:
-        if self.version is not None and self.version.model_id != self.model_id:
-            raise ValidationError({"version": "This is a version of another model."})

@@ -17,8 +17,9 @@ from predictions.bus import bus
 from predictions.events import CANCELED, FAILED, PROCESSING, STARTING, STATUSES, SUCCEEDED, TERMINAL
 from predictions.models.catalogue import Model, Provider, Version
 from predictions.models.condition import Condition
+from predictions.models.pin import Pin
 from predictions.progress import progress_of
-from predictions.queue import fair_order
+from predictions.queue import fair_order, within_slots
 from predictions.schema import OutputKind
 from predictions.transcript import Transcript
 
@@ -112,13 +113,25 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
             taken = there.held(now).filter(asked_at=None).count() + asked.count() + len(chosen)
             slots = min(slots, provider.concurrency - taken)
         if slots > 0:
-            waiting = free.queued().exclude(pk__in=chosen).in_turn(provider)[:slots]
+            waiting = there.within_slots_of_models(free.queued().exclude(pk__in=chosen).in_turn(provider), now)[:slots]
             chosen += waiting[: condition.take_creates(len(waiting), now)]
         count = self.filter(pk__in=chosen).claimable(now).update(worker=worker, leased_until=now + LEASE)
         rows = self.filter(pk__in=chosen, worker=worker, leased_until=now + LEASE)
         rows = rows.select_related("model__provider", "version")
         assert count == len(rows)  # noqa: S101 - the provider's lock keeps every other claimer out
         return sorted(rows, key=lambda row: chosen.index(row.pk))
+
+    def within_slots_of_models(self, waiting: list[uuid.UUID], at: datetime) -> list[uuid.UUID]:
+        """Leave those of `waiting` out whose model runs as many answers already as it may, in the order they have."""
+        limits = Model.objects.filter(predictions__in=waiting).exclude(concurrency=None)
+        free = {model.pk: model.concurrency or 0 for model in limits.only("concurrency")}
+        if not free:
+            return waiting
+        running = self.active().filter(model__in=free).exclude(asked_at=None) | self.held(at).filter(model__in=free)
+        for model in running.values_list("model", flat=True):
+            free[model] -= 1
+        models_of = dict(self.filter(pk__in=waiting).values_list("pk", "model"))
+        return within_slots(waiting, models_of, free)
 
     def unclaimed(self, at: datetime) -> Self:
         # No lease reaches far into the future: one that does was given while a clock was wrong.
@@ -146,12 +159,25 @@ class Prediction(models.Model):
     outcome to the journal.
     """
 
+    class Chosen(models.TextChoices):
+        """How the version was chosen that was asked for."""
+
+        PINNED = "pinned", "It is pinned."
+        LATEST = "latest", "It was the latest one."
+        FALLBACK = "fallback", "The pinned version was gone; this one stands in for it."
+        CANDIDATE = "candidate", "It is being tried out with a part of the conversations."
+        KEPT = "kept", "The conversation began with it."
+        NAMED = "named", "Somebody asked for this version."
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="predictions"
     )  # None: asked from the command line
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="predictions")
     version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="predictions")
+    chosen = models.CharField(max_length=10, choices=Chosen, blank=True)  # how it came to this version
+    pin = models.ForeignKey(Pin, null=True, on_delete=models.SET_NULL, related_name="predictions")  # that decided it
+    schema_hash = models.CharField(max_length=64, blank=True)  # of the version as it was described then
     input = models.JSONField()
 
     status = models.CharField(max_length=10, choices=[(status, status) for status in STATUSES], default=STARTING)

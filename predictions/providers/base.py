@@ -1,6 +1,6 @@
 """What every kind of host can do for a prediction: one small interface."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +23,7 @@ class Description:
     openapi_schema: dict[str, Any]
     is_official: bool = False  # asked by its name alone
     is_latest: bool = True  # the host has it answer where nobody names a version
+    released_at: datetime | None = None
     description: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # cover_image_url, license_url, run_count …
 
@@ -85,7 +86,14 @@ class Provider(Protocol):
         ...
 
     async def describe(self, model: Model, *, version: str = "", known_as: str = "") -> Description:
-        """Read the version that answers, or the one named; `known_as` helps where `model` is a bare version's id."""
+        """Read the version that answers, or the one named; `known_as` helps where `model` is a bare version's id.
+
+        Raises ProviderRefused if there is no such version (any more).
+        """
+        ...
+
+    async def versions(self, model: Model, *, known: Container[str], limit: int) -> list[Description]:
+        """List the newest versions that are not in `known`, `limit` at most, newest first."""
         ...
 
     async def webhook_secret(self) -> str:

@@ -14,7 +14,7 @@ What had to be found out by trying (coglet 0.23.1):
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -137,8 +137,14 @@ class CogProvider:
             return Description(schema_digest({}), {})
         if answer.status != 200 or not isinstance(answer.json, dict):
             raise ProviderUnavailable(f"{model.provider} answered {answer.status} when asked for its schema.")
+        identifier = schema_digest(answer.json)
+        if version not in {"", identifier}:
+            raise ProviderRefused("This server runs another version by now.")
         description = answer.json.get("info", {}).get("description", "")
-        return Description(schema_digest(answer.json), answer.json, description=str(description))
+        return Description(identifier, answer.json, description=str(description))
+
+    async def versions(self, model: Model, *, known: Container[str], limit: int) -> list[Description]:
+        return []  # a server runs one
 
     async def webhook_secret(self) -> str:
         return ""

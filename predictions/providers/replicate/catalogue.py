@@ -1,9 +1,14 @@
 """Look things up at Replicate: models, versions, deployments, collections, the account."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Container, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
 
 from predictions import references
 from predictions.budget import ReadBudget
@@ -94,13 +99,22 @@ class ReplicateCatalogue:
     async def model(self, ref: str) -> ModelFacts:
         return _model_facts(await self._read(f"/models/{ref}"))
 
-    async def versions(self, ref: str) -> list[Description]:
-        """Return the model's versions, newest first; none if it tells nobody (some official ones do not)."""
+    async def versions(self, ref: str, *, known: Container[str] = (), limit: int | None = None) -> list[Description]:
+        """Return the model's versions, newest first; none if it tells nobody (some official ones do not).
+
+        The list ends before the first one in `known`, and after `limit`.
+        """
+        found: list[Description] = []
         try:
-            rows = [row async for row in self._read_list(f"/models/{ref}/versions")]
+            async with aclosing(self._read_list(f"/models/{ref}/versions")) as rows:
+                async for row in rows:
+                    version = _version(row, is_latest=not found)
+                    if version.identifier in known or len(found) == limit:
+                        break
+                    found.append(version)
         except ProviderRefused:
-            rows = []
-        return [_version(row, is_latest=index == 0) for index, row in enumerate(rows)]
+            return []
+        return found
 
     async def version(self, ref: str, identifier: str) -> Description:
         return _version(await self._read(f"/models/{ref}/versions/{identifier}"), is_latest=False)
@@ -131,9 +145,16 @@ class ReplicateCatalogue:
             openapi_schema=named.openapi_schema if named else {},
             is_official=model.is_official,
             is_latest=is_latest,
+            released_at=named.released_at if named else None,
             description=model.description,
             facts=model.facts,
         )
+
+    async def versions_of(self, reference: Reference, *, known: Container[str], limit: int) -> list[Description]:
+        """Return the versions of a model that are not in `known`; a deployment or a bare version has no others."""
+        if reference.is_deployment or not reference.path:
+            return []
+        return await self.versions(reference.path, known=known, limit=limit)
 
     async def page(self, address: str) -> tuple[list[dict[str, Any]], str | None]:
         """Read one page of a list, `{"next": address or null, "results": […]}`: its rows, and where it goes on."""
@@ -150,7 +171,7 @@ class ReplicateCatalogue:
             raise AnswerLost("Replicate answered with something unexpected.")
         return answer.json
 
-    async def _read_list(self, path: str) -> AsyncIterator[dict[str, Any]]:
+    async def _read_list(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the rows of a list, page by page."""
         for _ in range(PAGES):
             rows, following = await self.page(path)
@@ -169,6 +190,14 @@ def _rows(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def _text(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     return clean(value)[:TEXT_LENGTH] if isinstance(value, str) else ""
+
+
+def _moment(data: Mapping[str, Any], name: str) -> datetime | None:
+    try:
+        moment = parse_datetime(_text(data, name))
+    except ValueError:
+        return None
+    return moment if moment is not None and is_aware(moment) else None
 
 
 def _model_facts(data: Mapping[str, Any]) -> ModelFacts:
@@ -193,6 +222,7 @@ def _version(data: Mapping[str, Any], *, is_latest: bool) -> Description:
         identifier=_text(data, "id"),
         openapi_schema=document if isinstance(document, dict) else {},
         is_latest=is_latest,
+        released_at=_moment(data, "created_at"),
     )
 
 

@@ -7,7 +7,7 @@ truncation; after `done` the GET decides; an unknown status means "not finished"
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Container
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import datetime, timedelta
 from typing import Any
@@ -198,6 +198,9 @@ class ReplicateProvider:
 
     async def describe(self, model: Model, *, version: str = "", known_as: str = "") -> Description:
         return await self.catalogue.describe(reference_of(model.ref), version=version, known_as=known_as)
+
+    async def versions(self, model: Model, *, known: Container[str], limit: int) -> list[Description]:
+        return await self.catalogue.versions_of(reference_of(model.ref), known=known, limit=limit)
 
     async def webhook_secret(self) -> str:
         return await self.catalogue.webhook_secret()

@@ -164,6 +164,7 @@ class Conversation(models.Model):
             system_prompt=model.system_prompt,
             default_input=model.default_input,
             context_length=model.context_length,
+            family=choice.family,
         )
         prediction = choice.ask(given, user=self.owner)
         answer = self._add(path[-1], role=Message.Role.ASSISTANT, prediction=prediction)

@@ -1,11 +1,14 @@
 """Which version of a model answers, here and now."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
+from predictions import validation
+from predictions.families import Family
 from predictions.models import Model, Pin, Prediction, Version
 
 NOT_DESCRIBED = "This model has not told yet how it wants to be asked. Try again in a moment."
@@ -16,6 +19,15 @@ class NothingAnswers(Exception):
     """No version of the model can be asked; the message is for people."""
 
 
+class InputRefused(NothingAnswers):
+    """The version would refuse the input; `problems` has a sentence for each input that is wrong."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        told = " ".join(f"“{name}”: {problem}" for name, problem in problems.items())
+        super().__init__(f"The model would refuse this question. {told}")
+        self.problems = problems
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A version that is to answer, and how it came to that."""
@@ -24,8 +36,19 @@ class Choice:
     chosen: Prediction.Chosen
     pin: Pin | None = None
 
-    def ask(self, given: dict[str, Any], *, user: Any = None) -> Prediction:
-        """Write a prediction down that asks this version with the input `given`, for `user` or for nobody."""
+    @property
+    def family(self) -> Family:
+        return self.version.model.family_of(self.version)
+
+    def ask(self, given: dict[str, Any], *, user: Any = None, to_come: Collection[str] = ()) -> Prediction:
+        """Write a prediction down that asks this version with the input `given`, for `user` or for nobody.
+
+        The inputs in `to_come` are added afterwards. Raises InputRefused.
+        """
+        problems = validation.problems(self.version.inputs, given)
+        if problems := {name: problem for name, problem in problems.items() if name not in to_come}:
+            raise InputRefused(problems)
+        price = self.family.price
         return Prediction.objects.create(
             user=user,
             model=self.version.model,
@@ -34,6 +57,7 @@ class Choice:
             pin=self.pin,
             schema_hash=self.version.schema_hash,
             input=given,
+            price=price and price.to_json(),
         )
 
 

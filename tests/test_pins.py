@@ -3,6 +3,7 @@
 import threading
 import uuid
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from chat.models import Conversation, User
 from predictions import pins
+from predictions.events import SUCCEEDED, Completed
 from predictions.models import Model, Pin, PinChanged, Prediction, Version
 from predictions.pins import NothingAnswers, choose
 
@@ -319,3 +321,40 @@ def test_pins_of_long_ago_move_nothing(model: Model, old: Version, new: Version,
     conversation = begin(alice, model)
     pin(model, new)
     assert ask_on(conversation, model).version == old
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def test_what_the_version_would_refuse_is_not_asked_and_said_where(model: Model, alice: User) -> None:
+    takes = {"prompt": {"type": "string"}, "temperature": {"type": "number", "minimum": 0, "maximum": 5}}
+    model.versions.update(openapi_schema={"components": {"schemas": {"Input": {"properties": takes}}}})
+    model.default_input = {"temperature": 99}
+    model.save()
+    with pytest.raises(NothingAnswers, match="“temperature”: Must be between 0 and 5"):
+        begin(alice, model)
+    assert not Prediction.objects.exists()
+
+
+def test_an_answer_keeps_the_price_of_its_day_and_knows_what_it_cost(model: Model, alice: User) -> None:
+    model.override = {"price": {"per_second": "0.5"}}
+    model.save()
+    prediction = Prediction.objects.get(message__conversation=begin(alice, model))
+    Model.objects.update(override={})
+    prediction.resume("")
+    prediction.apply(Completed(SUCCEEDED, output="Hi", metrics={"predict_time": 2.5}), at=timezone.now())
+    assert prediction.cost == Decimal("1.25")
+
+
+def test_a_price_that_nobody_knows_is_no_cost(model: Model, alice: User) -> None:
+    prediction = Prediction.objects.get(message__conversation=begin(alice, model))
+    prediction.resume("")
+    prediction.apply(Completed(SUCCEEDED, output="Hi", metrics={"predict_time": 2.5}), at=timezone.now())
+    assert (prediction.price, prediction.cost) == (None, None)
+
+
+def test_an_override_that_nobody_can_read_is_refused_at_its_field(model: Model) -> None:
+    model.override = {"price": {"per_run": "a lot"}}
+    with pytest.raises(ValidationError) as refused:
+        model.full_clean()
+    assert list(refused.value.message_dict) == ["override"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chat.prompts import Turn, build_input
+from predictions.families import TEMPLATES, Family, family_of, merged
 from predictions.schema import Input, inputs_of
 
 SCHEMAS = Path(__file__).parent / "data/schemas"
@@ -25,9 +26,14 @@ def recorded(name: str) -> dict[str, Input]:
     return inputs_of(json.loads((SCHEMAS / f"{name}.json").read_text()))
 
 
+def build(takes: dict[str, Input], turns: list[Turn], ref: str = "", **said: Any) -> dict[str, Any]:
+    """Build an input as for the model `ref`, of which no admin says anything."""
+    return build_input(takes, turns, family=family_of(ref, takes), **said)
+
+
 @pytest.mark.parametrize("schema", [LIST, {"anyOf": [LIST, {"type": "null"}]}, {}])
 def test_messages_are_used_where_the_model_takes_them(schema: dict[str, Any]) -> None:
-    built = build_input(inputs(prompt=TEXT, messages=schema), TURNS, system_prompt="Be brief.")
+    built = build(inputs(prompt=TEXT, messages=schema), TURNS, system_prompt="Be brief.")
 
     assert built == {"messages": [{"role": "system", "content": "Be brief."}, *MESSAGES]}
 
@@ -35,7 +41,7 @@ def test_messages_are_used_where_the_model_takes_them(schema: dict[str, Any]) ->
 def test_messages_that_are_a_text_are_written_as_json() -> None:
     turns = [*TURNS, Turn("assistant", "Parley."), Turn("user", "Schön.")]
 
-    built = build_input(inputs(messages=TEXT), turns, system_prompt="Be brief.")
+    built = build(inputs(messages=TEXT), turns, system_prompt="Be brief.")
 
     assert built.keys() == {"messages"}
     assert json.loads(built["messages"]) == [
@@ -49,7 +55,7 @@ def test_messages_that_are_a_text_are_written_as_json() -> None:
 
 @pytest.mark.parametrize("schema", [{"type": "object"}, {"type": "integer"}, {"type": "string", "format": "uri"}])
 def test_messages_of_another_kind_are_left_alone(schema: dict[str, Any]) -> None:
-    built = build_input(inputs(messages=schema, prompt=TEXT), TURNS)
+    built = build(inputs(messages=schema, prompt=TEXT), TURNS)
 
     assert built == {"prompt": "User: Hi\n\nAssistant: Hello!\n\nUser: Who are you?\n\nAssistant:"}
 
@@ -58,8 +64,8 @@ def test_messages_of_another_kind_are_left_alone(schema: dict[str, Any]) -> None
 def test_the_system_prompt_has_its_own_input_where_there_is_one(messages: dict[str, Any]) -> None:
     takes = inputs(prompt=TEXT, system_prompt=TEXT, temperature=NUMBER)
 
-    built = build_input(takes, TURNS[:1], system_prompt="Be brief.", default_input={"temperature": 0})
-    with_messages = build_input({**takes, **inputs(messages=messages)}, TURNS, system_prompt="Be brief.")
+    built = build(takes, TURNS[:1], system_prompt="Be brief.", default_input={"temperature": 0})
+    with_messages = build({**takes, **inputs(messages=messages)}, TURNS, system_prompt="Be brief.")
 
     assert built == {"prompt": "Hi", "system_prompt": "Be brief.", "temperature": 0}
     assert with_messages["system_prompt"] == "Be brief."
@@ -67,13 +73,13 @@ def test_the_system_prompt_has_its_own_input_where_there_is_one(messages: dict[s
 
 
 def test_a_language_model_with_a_prompt_alone_gets_the_conversation_as_a_text() -> None:
-    built = build_input(recorded("replicate-llama-2-70b-chat"), TURNS)
+    built = build(recorded("replicate-llama-2-70b-chat"), TURNS)
 
     assert built == {"prompt": "User: Hi\n\nAssistant: Hello!\n\nUser: Who are you?\n\nAssistant:"}
 
 
 def test_a_model_that_holds_no_conversation_gets_the_question_alone() -> None:
-    assert build_input(recorded("replicate-sdxl"), TURNS) == {"prompt": "Who are you?"}
+    assert build(recorded("replicate-sdxl"), TURNS) == {"prompt": "Who are you?"}
 
 
 @pytest.mark.parametrize(
@@ -90,19 +96,19 @@ def test_a_model_that_holds_no_conversation_gets_the_question_alone() -> None:
     ],
 )
 def test_the_text_input_is_found_whatever_its_name(properties: dict[str, Any], name: str) -> None:
-    assert build_input(inputs(**properties), TURNS[:1]) == {name: "Hi"}
+    assert build(inputs(**properties), TURNS[:1]) == {name: "Hi"}
 
 
 def test_only_inputs_that_the_model_has_are_filled() -> None:
-    assert build_input(inputs(image={"type": "string", "format": "uri"}), TURNS, system_prompt="Be brief.") == {}
+    assert build(inputs(image={"type": "string", "format": "uri"}), TURNS, system_prompt="Be brief.") == {}
 
 
 def test_a_model_of_which_nothing_is_known_gets_a_prompt() -> None:
-    assert build_input({}, TURNS, system_prompt="Be brief.") == {"prompt": "Who are you?"}
+    assert build({}, TURNS, system_prompt="Be brief.") == {"prompt": "Who are you?"}
 
 
 def test_the_admins_own_input_is_sent_whatever_the_model_says_it_takes() -> None:
-    built = build_input(inputs(prompt=TEXT), TURNS, default_input={"mystery": [1], "prompt": "Not asked."})
+    built = build(inputs(prompt=TEXT), TURNS, default_input={"mystery": [1], "prompt": "Not asked."})
 
     assert built == {"mystery": [1], "prompt": "Who are you?"}
 
@@ -111,14 +117,41 @@ def test_old_turns_make_room_and_the_question_always_stays() -> None:
     long = [Turn("user", "x" * 300), Turn("assistant", "y" * 300), *TURNS]
     takes = inputs(messages=LIST)
 
-    assert build_input(takes, long, context_length=100)["messages"] == MESSAGES
-    only = build_input(takes, [*TURNS, Turn("user", "z" * 5_000)], context_length=100)
+    assert build(takes, long, context_length=100)["messages"] == MESSAGES
+    only = build(takes, [*TURNS, Turn("user", "z" * 5_000)], context_length=100)
     assert only["messages"] == [{"role": "user", "content": "z" * 5_000}]
 
 
 def test_an_answer_without_text_is_left_out() -> None:
     turns = [Turn("user", "Hi"), Turn("assistant", ""), Turn("user", "Hello?")]
 
-    built = build_input(inputs(messages=LIST), turns)
+    built = build(inputs(messages=LIST), turns)
 
     assert [message["content"] for message in built["messages"]] == ["Hi", "Hello?"]
+
+
+def test_a_base_model_is_given_its_makers_layout() -> None:
+    takes = inputs(prompt=TEXT, temperature=NUMBER)
+    built = build(takes, TURNS[:1], ref="mistralai/mistral-7b-instruct-v0.2", system_prompt="Be brief.")
+    assert built == {"prompt": "[INST] Be brief.\n\nHi [/INST]"}
+
+
+def test_an_admins_word_counts_before_the_schemas() -> None:
+    takes = inputs(prompt=TEXT, question=TEXT)
+    family = merged(family_of("acme/oracle", takes), Family(prompt="question", prompt_template=TEMPLATES["ChatML"]))
+    built = build_input(takes, TURNS[:1], system_prompt="Be brief.", family=family)
+    assert built == {"question": TEMPLATES["ChatML"].format(prompt="Hi", system_prompt="Be brief.")}
+
+
+def test_a_model_that_holds_little_in_mind_is_sent_less() -> None:
+    takes = inputs(prompt=TEXT, temperature=NUMBER)
+    long = [turn for n in range(40) for turn in (Turn("user", f"{n} " * 200), Turn("assistant", "ok"))]
+    turns = [*long, Turn("user", "And?")]
+    sent = {
+        length: build_input(
+            takes, turns, family=Family(prompt="prompt", temperature="temperature", context_length=length)
+        )["prompt"]
+        for length in (4_000, 1_000_000)
+    }
+    assert len(sent[4_000]) < 3_000 * 4
+    assert 3_000 * 4 < len(sent[1_000_000]) < 8_000 * 4

@@ -14,6 +14,7 @@ from django.db.models import F, Q, TextChoices
 from django.utils import timezone
 
 from predictions import references, schema
+from predictions.families import Family, OverrideNotUnderstood, family_of, merged
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,16 @@ class Model(models.Model):
     system_prompt = models.TextField(blank=True)
     default_input = models.JSONField(default=dict, blank=True)
     context_length = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Tokens of conversation to send along; empty means 8,000."
+        null=True,
+        blank=True,
+        help_text="Tokens of conversation to send along; empty means 8,000, or three quarters of what it can hold.",
+    )
+    override = models.JSONField(
+        "what its schema does not say",
+        default=dict,
+        blank=True,
+        help_text="Which input is the prompt, how a text for it is laid out, its context length, its price. "
+        'Written like {"prompt": "text", "price": {"per_run": "0.01"}}; what is not said is known from its family.',
     )
 
     objects = ModelQuerySet.as_manager()
@@ -104,7 +114,11 @@ class Model(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Write the reference as it is kept, whatever was pasted."""
+        """Write the reference as it is kept, whatever was pasted; refuse an override that nobody can read."""
+        try:
+            Family.from_json(self.override)
+        except OverrideNotUnderstood as error:
+            raise ValidationError({"override": str(error)}) from error
         if self.provider_id is None or self.provider.kind != Provider.Kind.REPLICATE:
             return
         try:
@@ -114,6 +128,15 @@ class Model(models.Model):
         if reference.path and reference.version:
             raise ValidationError({"ref": f"Write {reference.path} here, and then pin the version."})
         self.ref = str(reference)
+
+    def family_of(self, version: "Version") -> Family:
+        """Return what is known of `version` beside its schema, the admin's word before all others."""
+        try:
+            override = Family.from_json(self.override)
+        except OverrideNotUnderstood as error:
+            logger.warning("The override of %s is not understood: %s", self, error)
+            override = Family()
+        return merged(family_of(self.ref, version.inputs), override)
 
 
 class VersionQuerySet(models.QuerySet["Version"]):

@@ -5,6 +5,7 @@ import platform
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from predictions.events import CANCELED, FAILED, PROCESSING, STARTING, STATUSES,
 from predictions.models.catalogue import Model, Provider, Version
 from predictions.models.condition import Condition
 from predictions.models.pin import Pin
+from predictions.prices import Price, PriceNotUnderstood, cost
 from predictions.progress import progress_of
 from predictions.queue import fair_order, within_slots
 from predictions.schema import OutputKind
@@ -189,6 +191,8 @@ class Prediction(models.Model):
     progress = models.PositiveSmallIntegerField(null=True, blank=True)  # percent, where the model's log tells it
     file_count = models.PositiveIntegerField(default=0)  # files of the output that are kept, or given up
     metrics = models.JSONField(default=dict, blank=True)
+    price = models.JSONField(null=True, blank=True)  # as `prices.Price` writes it, as it was then
+    cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
 
     created_at = models.DateTimeField(default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True)  # the intent: stamped before the provider is asked
@@ -215,7 +219,7 @@ class Prediction(models.Model):
 
     # What a run may change, besides the text.
     STATE: ClassVar[tuple[str, ...]] = (
-        *("status", "edition", "error", "logs", "progress", "file_count", "metrics"),
+        *("status", "edition", "error", "logs", "progress", "file_count", "metrics", "cost"),
         *("asked_at", "lost_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts", "losses"),
         *("asked_for", "provider_id", "answered_model", "answered_version", "urls"),
     )
@@ -331,9 +335,17 @@ class Prediction(models.Model):
             status=final.status,
             error=final.error,
             metrics=final.metrics,
+            cost=self._cost_of(final.metrics),
             started_at=self.started_at or at,
             completed_at=at,
         )
+
+    def _cost_of(self, metrics: dict[str, Any]) -> Decimal | None:
+        try:
+            price = Price.from_json(self.price)
+        except PriceNotUnderstood:
+            return None
+        return cost(price, metrics, files=self.file_count)
 
     def _settle_text(self, output: str, *, succeeded: bool, at: datetime) -> None:
         # On success the provider's text wins. What ended otherwise keeps what people have seen, and a text that

@@ -162,8 +162,12 @@ def create(model: Model, question: str, extras: Extras) -> Prediction:
         [Turn("user", question)],
         system_prompt=model.system_prompt,
         default_input={**model.default_input, **extras.values},
+        family=choice.family,
     )
-    prediction = choice.ask(given)
+    try:
+        prediction = choice.ask(given, to_come=extras.paths)
+    except pins.InputRefused as error:
+        raise CommandError(str(error)) from error
     for position, (name, path) in enumerate(extras.paths.items()):
         prediction.input[name] = give(prediction, position, path).reference
     prediction.save(update_fields=["input"])

@@ -150,8 +150,8 @@ async def _look_at(provider: Provider, model: Model) -> None:
     known = set(await query(list, model.versions.filter(is_described=True).values_list("identifier", flat=True)))
     latest = await provider.describe(model, known_as=known_as)
     await query(take_in, model, latest)
-    if latest.identifier not in known:  # otherwise nothing is newer
-        for found in await provider.versions(model, known=known, limit=VERSIONS_LISTED):
+    if latest.identifier not in known or len(known) < 2:  # otherwise nothing is newer
+        for found in await provider.versions(model, known=known - {latest.identifier}, limit=VERSIONS_LISTED):
             await query(take_in, model, replace(found, is_latest=False), of_model=False)
     for version in await query(in_use, model, besides=latest.identifier):
         try:

@@ -162,6 +162,63 @@ def test_a_version_that_vanished_is_told_in_words(
     assert "An admin can choose another one" in ended(ask(model)).error
 
 
+# ---------------------------------------------------------------- what becomes of versions
+
+
+def test_new_versions_are_noticed_with_their_dates(replicate: Provider, fake: FakeReplicate) -> None:
+    model = offer(replicate, VERSIONED_MODEL)
+    look(replicate)
+    parrot = fake.catalogue.models[VERSIONED_MODEL]
+    known = model.versions.count()
+    new = [parrot.add_version().id for _ in range(3)]
+    look(replicate)
+
+    assert known == 2
+    assert [version.identifier for version in model.versions.newest_first()[:3]] == new[::-1]
+    dates = [version.released_at for version in model.versions.newest_first()]
+    assert None not in dates
+    assert dates == sorted(dates, reverse=True)
+    assert pins.version_for(model).identifier == new[-1]
+
+
+def test_a_look_that_finds_nothing_new_asks_for_no_list(replicate: Provider, fake: FakeReplicate) -> None:
+    offer(replicate, VERSIONED_MODEL)
+    look(replicate)
+    asked = len(fake.ledger.calls)
+    look(replicate)
+
+    assert [call.path for call in fake.ledger.calls[asked:]] == [f"/v1/models/{VERSIONED_MODEL}"]
+
+
+def test_a_pinned_version_that_vanishes_is_noticed_and_comes_back(replicate: Provider, fake: FakeReplicate) -> None:
+    parrot = fake.catalogue.models[VERSIONED_MODEL]
+    model = offer(replicate, VERSIONED_MODEL)
+    look(replicate)
+    old, new = (model.versions.get(identifier=version.id) for version in parrot.versions)
+    model.pins.create(environment="production", version=old, fallback=new)
+    kept, parrot.versions = parrot.versions, parrot.versions[1:]
+    look(replicate)
+
+    old.refresh_from_db()
+    assert old.gone_at is not None
+    assert "does not know" in old.gone_because
+    assert (pins.choose(model).version, pins.choose(model).chosen) == (new, "fallback")
+
+    parrot.versions = kept
+    look(replicate)
+    assert (pins.choose(model).version, pins.choose(model).chosen) == (old, "pinned")
+
+
+def test_a_token_that_fails_loses_no_version(replicate: Provider, fake: FakeReplicate) -> None:
+    model = offer(replicate, VERSIONED_MODEL)
+    model.pins.create(environment="production", version=model.versions.last())
+    for door in ("model", "version", "versions"):
+        fake.fail(door, *[Answer(401, "{}")] * 5)
+    look(replicate)
+
+    assert not model.versions.exclude(gone_at=None).exists()
+
+
 def ask_as_page(model: Model) -> Prediction:
     return Prediction.objects.create(model=model, version=pins.version_for(model), input={"prompt": "Hi"})
 

@@ -144,6 +144,10 @@ class VersionQuerySet(models.QuerySet["Version"]):
         """Those that can be asked: described by their host, and still there."""
         return self.filter(is_described=True, gone_at=None)
 
+    def newest_first(self) -> Self:
+        """By when they were made, whichever answers now."""
+        return self.order_by(F("released_at").desc(nulls_last=True), "-pk")
+
 
 class Version(models.Model):
     """One version of a model, as its host describes it."""

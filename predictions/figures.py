@@ -1,0 +1,95 @@
+"""How the versions of a model do, side by side: what an admin looks at before one of them is promoted."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import ceil
+from typing import Any
+
+from predictions import clock
+from predictions.events import CANCELED, SUCCEEDED, TERMINAL
+from predictions.models import Model, Prediction, Version
+
+PERIOD = timedelta(days=30)
+ANSWERS = 2_000  # of one version that are looked at, the newest
+COLUMNS = ("status", "asked_at", "first_output_at", "completed_at", "metrics", "cost")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of some answers; None where none of them tells. Times in seconds."""
+
+    answers: int  # that have ended
+    succeeded: int
+    failed: int
+    stopped: int
+    first_token_p50: float | None
+    first_token_p95: float | None
+    tokens_per_second: float | None  # the median, after the first token
+    predict_time: float | None  # the median, as the host measured it
+    cost: Decimal | None  # of one answer, on average over those whose cost is known
+
+    @property
+    def failure_share(self) -> float | None:
+        """Failures among the answers that nobody stopped, 0 to 1."""
+        ended = self.succeeded + self.failed
+        return self.failed / ended if ended else None
+
+
+def figures_of(versions: Iterable[Version]) -> dict[int, Figures]:
+    """Return the figures of each version's newest answers in `PERIOD`, by primary key; a query for each."""
+    return {version.pk: _figures(_answers(version)) for version in versions}
+
+
+def versions_seen(model: Model) -> list[Version]:
+    """Return the versions that have answered in `PERIOD`, newest first."""
+    since = clock.now() - PERIOD
+    seen = Prediction.objects.filter(model=model, created_at__gt=since).values("version").distinct()
+    return list(model.versions.filter(pk__in=seen).newest_first())
+
+
+def _answers(version: Version) -> list[dict[str, Any]]:
+    ended = Prediction.objects.filter(version=version, status__in=TERMINAL, created_at__gt=clock.now() - PERIOD)
+    return list(ended.order_by("-created_at").values(*COLUMNS)[:ANSWERS])
+
+
+def _figures(rows: Sequence[dict[str, Any]]) -> Figures:
+    ends = Counter(row["status"] for row in rows)
+    first = sorted(_known(_seconds(row["asked_at"], row["first_output_at"]) for row in rows))
+    costs = _known(row["cost"] for row in rows)
+    return Figures(
+        answers=len(rows),
+        succeeded=ends[SUCCEEDED],
+        failed=len(rows) - ends[SUCCEEDED] - ends[CANCELED],
+        stopped=ends[CANCELED],
+        first_token_p50=percentile(first, 50),
+        first_token_p95=percentile(first, 95),
+        tokens_per_second=percentile(sorted(_known(_speed(row) for row in rows)), 50),
+        predict_time=percentile(sorted(_known(_measure(row, "predict_time") for row in rows)), 50),
+        cost=sum(costs, Decimal(0)) / len(costs) if costs else None,
+    )
+
+
+def percentile(ordered: Sequence[float], share: int) -> float | None:
+    """Return the smallest of `ordered` that at least `share` percent do not exceed (nearest rank)."""
+    return ordered[max(ceil(len(ordered) * share / 100), 1) - 1] if ordered else None
+
+
+def _known(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _seconds(began: datetime | None, ended: datetime | None) -> float | None:
+    return max((ended - began).total_seconds(), 0.0) if began and ended else None
+
+
+def _speed(row: dict[str, Any]) -> float | None:
+    tokens, seconds = _measure(row, "output_token_count"), _seconds(row["first_output_at"], row["completed_at"])
+    return tokens / seconds if tokens and seconds else None
+
+
+def _measure(row: dict[str, Any], name: str) -> float | None:
+    value = row["metrics"].get(name)
+    return float(value) if isinstance(value, int | float) else None

@@ -8,3 +8,4 @@ from chat.models import User
 admin.site.register(User, UserAdmin)
 admin.site.site_header = admin.site.site_title = "Parley"
 admin.site.index_title = "Administration"
+admin.site.enable_nav_sidebar = False  # the sidebar is Parley’s own

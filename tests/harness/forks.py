@@ -57,6 +57,7 @@ class Child:
         self.pid = pid
         self.said: list[dict[str, Any]] = []
         self.has_ended = False
+        self.code: int | None = None  # as `wait` returns it
         self._server = server
         self._pipe = pipe
         self._rest = b""
@@ -117,7 +118,6 @@ class ForkServer:
         self._environment = environment
         self._log = log
         self._lock = threading.Lock()
-        self._codes: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         self._socket, theirs = socket.socketpair()
@@ -164,10 +164,10 @@ class ForkServer:
     def reap(self, child: Child) -> int:
         """Return the exit code of a process that has ended."""
         with self._lock:
-            if child.pid not in self._codes:
+            if child.code is None:  # its number may be another's from now on
                 self._socket.sendall(json.dumps({"reap": child.pid}).encode() + b"\n")
-                self._codes[child.pid] = self._hear()["code"]
-            return self._codes[child.pid]
+                child.code = int(self._hear()["code"])
+            return child.code
 
     def _hear(self) -> dict[str, Any]:
         try:

@@ -14,10 +14,10 @@ from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import render
 from chat.prompts import Turn, build_input
-from predictions import pins
+from predictions import clock, pins
 from predictions.bus import bus
 from predictions.follow import Frame, read_frame
-from predictions.models import File, Model, Prediction
+from predictions.models import File, Model, Prediction, Version
 from predictions.pins import NothingAnswers
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
@@ -85,6 +85,7 @@ class Conversation(models.Model):
     model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL)  # the one that was chosen last
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    moved_at = models.DateTimeField(null=True, blank=True)  # when its owner last left the versions it had begun with
 
     objects = ConversationQuerySet.as_manager()
 
@@ -178,9 +179,32 @@ class Conversation(models.Model):
         """Choose the version of `model` that answers next; raise NothingAnswers."""
         if not Model.objects.for_user(self.owner).filter(pk=model.pk).exists():
             raise NothingAnswers(NOT_OFFERED)
+        return pins.choose(model, user=self.owner, conversation=self.pk, last=self._last_of(model))
+
+    def _last_of(self, model: Model) -> Prediction | None:
+        """The newest prediction of `model` here whose version this conversation keeps."""
         asked = Prediction.objects.filter(message__conversation=self, model=model).select_related("version")
-        last = asked.order_by("-message__ordinal").first()
-        return pins.choose(model, user=self.owner, conversation=self.pk, last=last)
+        if self.moved_at is not None:
+            asked = asked.filter(created_at__gt=self.moved_at)
+        return asked.order_by("-message__ordinal").first()
+
+    def kept_and_current(self, model: Model) -> tuple[Version, Version] | None:
+        """The version of `model` that this conversation keeps and the one that would answer it now, if they differ."""
+        last = self._last_of(model)
+        if last is None:
+            return None
+        try:
+            kept = pins.choose(model, user=self.owner, conversation=self.pk, last=last)
+            current = pins.choose_anew(model, kept.pin, user=self.owner, conversation=self.pk)
+        except NothingAnswers:
+            return None
+        differ = kept.chosen == Prediction.Chosen.KEPT and kept.version != current.version
+        return (kept.version, current.version) if differ else None
+
+    def move(self) -> None:
+        """Leave the versions that it began with: the next answer is of the one that answers then."""
+        self.moved_at = clock.now()
+        self.save(update_fields=["moved_at"])
 
     def _lock(self) -> None:
         # Two that add a message at once would give it the same ordinal.

@@ -46,6 +46,14 @@ def message_create(request: HttpRequest, conversation: uuid.UUID) -> HttpRespons
 
 
 @require_POST
+def conversation_move(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
+    """Go on with the version that answers now, instead of the one the conversation began with."""
+    owned = _load_conversation(request, conversation)
+    owned.move()
+    return _done(request, owned)
+
+
+@require_POST
 def message_stop(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """Stop an answer; what is there of it stays."""
     answer = _load_answer(request, message)
@@ -131,6 +139,7 @@ def _show(
         "last_ordinal": max((message.ordinal for message in messages), default=0),
         "models": models,
         "model": chosen,
+        "kept_and_current": conversation.kept_and_current(chosen) if conversation and chosen else None,
         "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}, user=_user(request)),
     }
     template = "chat/conversation_detail.html" if conversation else "chat/home.html"

@@ -73,6 +73,11 @@ def choose(
     if last is not None and _is_kept(last, model):
         assert last.version is not None  # noqa: S101 - _is_kept has looked
         return Choice(last.version, Prediction.Chosen.KEPT, pin)
+    return choose_anew(model, pin, user=user, conversation=conversation)
+
+
+def choose_anew(model: Model, pin: Pin | None, *, user: Any, conversation: UUID | None) -> Choice:
+    """Choose as `choose` does for a conversation that begins, where `pin` counts."""
     if pin is not None and pin.tries_candidate(user, conversation):
         assert pin.candidate is not None  # noqa: S101 - it is tried
         return Choice(pin.candidate, Prediction.Chosen.CANDIDATE, pin)

@@ -323,7 +323,7 @@ def test_reading_changes_nothing(page: Client, model: Model, django_assert_max_n
     before = list(Message.objects.values()), list(Prediction.objects.values()), list(Conversation.objects.values())
 
     for address in ("/", reverse("chat:conversation_detail", args=[conversation.pk])):
-        with django_assert_max_num_queries(12):
+        with django_assert_max_num_queries(13):
             page.get(address)
 
     assert before == (
@@ -568,6 +568,30 @@ def test_every_page_of_the_admin_opens(client: Client, model: Model, alice: User
     prediction = Prediction.objects.get()
     assert client.get(reverse("admin:predictions_prediction_change", args=[prediction.pk])).status_code == 200
     assert client.get(reverse("admin:chat_user_changelist")).status_code == 200
+
+
+def test_an_owner_may_leave_the_version_that_a_conversation_began_with(page: Client, model: Model) -> None:
+    old = model.versions.get()
+    conversation = begin(page, model)
+    Prediction.objects.update(status="succeeded")
+    assert "stays on version" not in read(page, conversation)
+    new = model.versions.create(identifier="newer" * 8, openapi_schema=old.openapi_schema, latest_at=timezone.now())
+    told = read(page, conversation)
+    assert f"stays on version <code>{old.short}</code>" in told
+    assert f"begin with <code>{new.short}</code>" in told
+
+    page.post(reverse("chat:conversation_move", args=[conversation.pk]))
+    assert "stays on version" not in read(page, conversation)
+    page.post(reverse("chat:message_create", args=[conversation.pk]), fields(model, "And?"))
+    assert Prediction.objects.latest("created_at").version == new
+
+
+def test_nobody_moves_anothers_conversation(page: Client, model: Model, charlie: User, client: Client) -> None:
+    conversation = begin(page, model)
+    client.force_login(charlie)
+    assert client.post(reverse("chat:conversation_move", args=[conversation.pk])).status_code == 404
+    conversation.refresh_from_db()
+    assert conversation.moved_at is None
 
 
 def test_a_pin_is_made_in_the_admin_and_decides(client: Client, model: Model, alice: User) -> None:

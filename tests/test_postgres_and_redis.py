@@ -9,7 +9,10 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "commands", "files", "journal", "pages", "races", "replicate_models", "socket", "webhooks")
+AGAIN = (
+    *("claims", "commands", "files", "journal", "migrations", "pages", "pins", "races"),
+    *("replicate_models", "socket", "webhooks"),
+)
 
 
 @pytest.mark.timeout(300)

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +17,7 @@ from django.utils.text import slugify
 
 from predictions import references
 from predictions.database import query
+from predictions.events import clean
 from predictions.models import Condition, Model, Pin, Version
 from predictions.models import Provider as ProviderRow
 from predictions.models.catalogue import schema_digest
@@ -183,7 +186,7 @@ def name_it_answered_under(model: Model) -> str:
 def take_in(model: Model, description: Description, *, of_model: bool = True) -> None:
     """Note a version that a host has described, and what else it says of the model where that was asked for."""
     described: dict[str, object] = {
-        "openapi_schema": description.openapi_schema,
+        "openapi_schema": _storable(description.openapi_schema),
         "schema_hash": schema_digest(description.openapi_schema),
         "is_described": True,
         "gone_at": None,
@@ -199,8 +202,15 @@ def take_in(model: Model, description: Description, *, of_model: bool = True) ->
     if not model.description and description.description:
         model.description = description.description
     model.is_official = description.is_official
-    model.facts = description.facts
+    model.facts = _storable(description.facts)
     model.save(update_fields=["description", "is_official", "facts"])
+
+
+def _storable(document: dict[str, Any]) -> dict[str, Any]:
+    """Replace in a host's JSON what no database stores."""
+    text = json.dumps(document, ensure_ascii=False).replace("\\u0000", "\\ufffd")
+    storable: dict[str, Any] = json.loads(clean(text))
+    return storable
 
 
 async def keep_secrets(connect: Callable[[ProviderRow], Provider]) -> None:

@@ -121,6 +121,8 @@ class Model(models.Model):
             raise ValidationError({"override": str(error)}) from error
         if self.provider_id is None or self.provider.kind != Provider.Kind.REPLICATE:
             return
+        if self.pk is not None:
+            return  # the forms of a model that is there do not have its reference
         try:
             reference = references.parse(self.ref)
         except references.ReferenceNotUnderstood as error:

@@ -56,6 +56,7 @@ ERROR_WRAPPING = re.compile(r"^(Prediction failed: )?(Generator iteration error:
 HARMLESS: dict[str, list[str]] = {"input": []}  # shows what runs, starts nothing
 LONGEST_RUN = 3600.0  # seconds that a server which cannot stream may keep silent while it works
 APPEARANCE = 0.05  # seconds between looks for a prediction that was just asked for
+DESCRIPTION_LENGTH = 2_000  # characters that are kept of what a server says of itself
 DATA_URI_LIMIT = 70_000_000  # bytes of a file; the server takes requests of 100 MiB, and base64 adds a third
 BUSY_PAUSE = 0.3  # seconds; a server is also busy for a moment after it has finished
 STARTING_PAUSE = 0.5  # seconds
@@ -140,8 +141,7 @@ class CogProvider:
         identifier = schema_digest(answer.json)
         if version not in {"", identifier}:
             raise ProviderRefused("This server runs another version by now.")
-        description = answer.json.get("info", {}).get("description", "")
-        return Description(identifier, answer.json, description=str(description))
+        return Description(identifier, answer.json, description=_description_in(answer.json))
 
     async def versions(self, model: Model, *, known: Container[str], limit: int) -> list[Description]:
         return []  # a server runs one
@@ -248,6 +248,12 @@ def _streams(prediction: Prediction) -> bool:
 def _completed(prediction: Prediction, data: dict[str, Any]) -> list[Event]:
     snapshot = _snapshot_of(prediction, data)
     return from_snapshot(snapshot if snapshot.status in TERMINAL else replace(snapshot, status=FAILED))
+
+
+def _description_in(document: dict[str, Any]) -> str:
+    info = document.get("info")
+    text = info.get("description") if isinstance(info, dict) else None
+    return clean(text)[:DESCRIPTION_LENGTH] if isinstance(text, str) else ""
 
 
 def _snapshot(prediction: Prediction, answer: Answer) -> Snapshot:

@@ -98,6 +98,8 @@ class HostClient:
                 return Answer(response.status_code, response.headers, _parse(content))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise ProviderUnavailable(f"{self._origin} cannot be reached.") from error
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise AddressRefused(f"{self._origin} is not a web address.") from error
         except httpx.HTTPError as error:
             raise AnswerLost(f"{self._origin} did not answer to the end.") from error
 

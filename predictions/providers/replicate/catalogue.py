@@ -133,7 +133,8 @@ class ReplicateCatalogue:
         path = reference.path or known_as
         if not path:
             return Description(reference.version, {})  # nothing can be known of it before it has answered
-        return await self._describe(path, version or reference.version, is_latest=not version)
+        version = version or reference.version
+        return await self._describe(path, version, is_latest=not version)
 
     async def _describe(self, ref: str, version: str, *, is_latest: bool) -> Description:
         model = await self.model(ref)

@@ -601,10 +601,8 @@ def test_a_pin_is_made_in_the_admin_and_decides(client: Client, model: Model, al
     old = model.versions.get()
     model.versions.create(identifier="newer", openapi_schema=old.openapi_schema)
 
-    client.post(
-        reverse("admin:predictions_pin_add"),
-        {"model": model.pk, "environment": "production", "version": old.pk, "reason": "it is known"},
-    )
+    address = reverse("admin:predictions_pin_decide", args=[model.pk, "production"])
+    client.post(f"{address}?version={old.pk}", {"reason": "it is known"})
     begin(client, model)
 
     assert model.pins.get().created_by == alice

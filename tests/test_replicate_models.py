@@ -388,32 +388,6 @@ def test_a_model_added_while_the_worker_runs_is_described_soon(
 # ---------------------------------------------------------------- the admin
 
 
-@pytest.mark.parametrize(
-    ("pasted", "kept"),
-    [
-        (f"https://replicate.com/{VERSIONED_MODEL}/api", VERSIONED_MODEL),
-        (f"replicate.com/deployments/{DEPLOYMENT}", f"deployments/{DEPLOYMENT}"),
-        ("AB" * 32, "ab" * 32),
-    ],
-)
-def test_an_admin_pastes_what_is_at_hand(pasted: str, kept: str, replicate: Provider, admin_client: Client) -> None:
-    answer = admin_client.post("/admin/predictions/model/add/", form(replicate, pasted))
-
-    assert answer.status_code == 302
-    assert Model.objects.get().ref == kept
-
-
-@pytest.mark.parametrize("pasted", ["llama", "meta/llama:latest", f"acme/parrot:{'a' * 64}", "https://example.org/a/b"])
-def test_what_an_admin_pasted_wrongly_is_told_at_the_field(
-    pasted: str, replicate: Provider, admin_client: Client
-) -> None:
-    answer = admin_client.post("/admin/predictions/model/add/", form(replicate, pasted))
-
-    assert answer.status_code == 200
-    assert answer.context["adminform"].form.errors["ref"]
-    assert not Model.objects.exists()
-
-
 def form(replicate: Provider, ref: str) -> dict[str, Any]:
     fields = {"provider": replicate.pk, "ref": ref, "slug": "new", "name": "New", "order": 100, "enabled": "on"}
     return {**fields, "default_input": "{}"}

@@ -133,10 +133,14 @@ class Pin(models.Model):
         if self.candidate is None and (self.candidate_share or self.candidate_group):
             raise ValidationError({"candidate": "Choose the version that is to be tried out."})
 
-    def restore(self, *, by: Any, reason: str) -> "Pin":  # a User of whichever model is configured
-        """Decide anew as this pin did, for conversations that have begun, too: there is trouble."""
+    def restore(self, *, by: Any, reason: str, **place: "Pin | None") -> "Pin":  # by: a User of whichever model
+        """Decide anew as this pin did, for conversations that have begun, too: there is trouble.
+
+        `replaces` may name the pin that was seen to count; raises PinChanged if another one does.
+        """
         decision: dict[str, Any] = {name: getattr(self, name) for name in (*self.PLACE, *self.DECISION)}
-        return Pin.objects.create(**decision, created_by=by, reason=reason, moves_conversations=True)  # type: ignore[misc]
+        decision |= {"created_by": by, "reason": reason, "moves_conversations": True, **place}
+        return Pin.objects.create(**decision)
 
     def tries_candidate(self, user: Any, conversation: UUID | None) -> bool:  # a User or AnonymousUser
         """Whether a new conversation is one of those that the candidate answers; always the same for the same one."""

@@ -1,0 +1,136 @@
+"""What a model's page shows beside its form: what answers, what its host tells, what it takes, its versions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from predictions import pins
+from predictions.admin.adding import count_of, web_address
+from predictions.admin.inputs import OUTPUTS, rows_of
+from predictions.models import Model, Provider, Version
+from predictions.references import ReferenceNotUnderstood, parse
+from predictions.standing import Standing, released, standings
+
+VERSIONS_SHOWN = 20
+EXAMPLE_LENGTH = 2_000  # characters
+PARTS = {"": "Settings", "inputs": "Inputs", "versions": "Versions", "facts": "From its host"}
+LINKS = {
+    "license_url": "Licence",
+    "github_url": "Source",
+    "paper_url": "Paper",
+    "cover_image_url": "Cover image",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is known of a model; `address` where it is a link."""
+
+    name: str
+    value: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version in the list of a model's."""
+
+    version: Version
+    answers_here: bool
+    is_pinned: bool
+    is_newer: bool
+
+
+def context_for(model: Model, part: str) -> dict[str, Any]:
+    """Return what the templates of a model's page name."""
+    standing = standings([model])[model.pk][settings.ENVIRONMENT]
+    version = standing.version
+    context: dict[str, Any] = {
+        "part": part if part in PARTS else "",
+        "parts": PARTS.items(),
+        "standing": standing,
+        "nothing_answers": _why_nothing(model) if version is None else "",
+        "environment": settings.ENVIRONMENT,
+        "pins_page": reverse("admin:predictions_pin_model", args=[model.pk]),
+    }
+    if part == "inputs" and version is not None:
+        context |= {"rows": rows_of(version.inputs), "output": OUTPUTS[version.output_kind]}
+    if part == "versions":
+        count = model.versions.count()
+        context |= {"versions": _versions(model, standing), "version_count": count, "versions_shown": VERSIONS_SHOWN}
+    if part == "facts":
+        context |= {"facts": list(_facts(model)), "example": list(_example(model))}
+    return context
+
+
+def _why_nothing(model: Model) -> str:
+    try:
+        pins.choose(model)
+    except pins.NothingAnswers as reason:
+        return str(reason)
+    return ""
+
+
+def _versions(model: Model, standing: Standing) -> list[VersionRow]:
+    pinned = standing.pin.version if standing.pin else None
+    newest = model.versions.defer("openapi_schema").alias(came=released()).order_by("-came", "-pk")
+    return [
+        VersionRow(
+            version=version,
+            answers_here=version == standing.version,
+            is_pinned=version == pinned,
+            is_newer=pinned is not None and version.answers and _came(version) > _came(pinned),
+        )
+        for version in newest[:VERSIONS_SHOWN]
+    ]
+
+
+def _came(version: Version) -> Any:
+    return version.released_at or version.latest_at or version.created_at
+
+
+def _facts(model: Model) -> Iterator[Fact]:
+    yield Fact("Provider", model.provider.name)
+    yield Fact("Reference", model.ref, _page_of(model))
+    yield Fact("Short name here", model.slug)
+    if model.provider.kind == Provider.Kind.REPLICATE:
+        yield Fact("Asked", "by its name alone: an official model" if model.is_official else "by a version")
+    facts = model.facts if isinstance(model.facts, dict) else {}
+    if runs := count_of(facts.get("run_count")):
+        yield Fact("Used", runs)
+    if isinstance(facts.get("visibility"), str):
+        yield Fact("Visibility", facts["visibility"])
+    for name, label in LINKS.items():
+        if address := web_address(facts.get(name)):
+            yield Fact(label, address, address)
+
+
+def _page_of(model: Model) -> str:
+    if model.provider.kind != Provider.Kind.REPLICATE:
+        return ""
+    try:
+        reference = parse(model.ref)
+    except ReferenceNotUnderstood:
+        return ""
+    return f"https://replicate.com/{reference.path}" if reference.path and not reference.is_deployment else ""
+
+
+def _example(model: Model) -> Iterator[tuple[str, str]]:
+    facts = model.facts if isinstance(model.facts, dict) else {}
+    example = facts.get("default_example")
+    for name, title in (("input", "It was asked"), ("output", "It answered")):
+        value = example.get(name) if isinstance(example, dict) else None
+        if value not in (None, "", {}, []):
+            yield title, _readable(value)
+
+
+def _readable(value: Any) -> str:  # any JSON
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        text = "".join(value)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return text if len(text) <= EXAMPLE_LENGTH else text[: EXAMPLE_LENGTH - 1] + "…"

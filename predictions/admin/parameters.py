@@ -1,0 +1,133 @@
+"""The form of a model's page: what it is asked with by default has a field for each input of the version that answers.
+
+What the form cannot show in a field of its own, and what that version does not know, stands in a box of JSON.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.html import escape
+
+from predictions import families, validation
+from predictions.admin.inputs import limits_of, written
+from predictions.models import Model, Version
+from predictions.schema import Input, InputKind
+
+FIELDS_MOST = 60  # inputs with a field of their own; no known model has half as many
+CHOICES_MOST = 500  # that are offered in a list
+LONGEST = 100_000  # characters of one value
+ANY_OBJECT = Input(name="", title="", kind=InputKind.OBJECT)
+MANY_LINES = {InputKind.TEXT, InputKind.LIST, InputKind.FILES, InputKind.OBJECT, InputKind.ANY}
+FILLED_BY_CHAT = ("prompt", "messages", "system_prompt")  # roles of inputs
+OWN_FIELD = "“{name}” has a field of its own above. Set it in one of both places."
+
+
+class ModelForm(forms.ModelForm):
+    """A model as people see it and as it is asked."""
+
+    asked: ClassVar[Mapping[str, Input]] = {}  # by the name of the field
+    inputs: ClassVar[Mapping[str, Input]] = {}  # all of the version, by their own names
+
+    default_input = forms.CharField(
+        label="Parameters in JSON",
+        required=False,
+        max_length=LONGEST,
+        widget=forms.Textarea(attrs={"rows": 1, "class": "parameter parameter--code", "spellcheck": "false"}),
+        help_text="Further ones, which are sent as they stand here, such as {&quot;top_k&quot;: 40}.",
+    )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        given = self.instance.default_input
+        rest = dict(given) if isinstance(given, dict) else {}
+        for field, asked in self.asked.items():
+            if asked.name in rest and (text := _text(asked, rest[asked.name])):
+                self.initial[field] = text
+                del rest[asked.name]
+        self.initial["default_input"] = json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
+
+    def clean_default_input(self) -> dict[str, Any]:
+        text = self.cleaned_data["default_input"]
+        if not text.strip():
+            return {}
+        try:
+            rest: dict[str, Any] = validation.read(ANY_OBJECT, text)
+        except validation.NotUnderstood as sentence:
+            raise forms.ValidationError(str(sentence)) from sentence
+        return rest
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        fields = {asked.name: field for field, asked in self.asked.items()}
+        texts = {name: cleaned.get(field) or "" for name, field in fields.items()}
+        values, faults = validation.read_all({name: self.asked[field] for name, field in fields.items()}, texts)
+        rest = cleaned.get("default_input", {})
+        for name in values.keys() & rest.keys():
+            self.add_error("default_input", OWN_FIELD.format(name=name))
+        given = {**rest, **values}
+        for name, sentence in {**self._problems(given), **faults}.items():
+            if name in fields and name not in rest:
+                self.add_error(fields[name], sentence)
+            else:
+                self.add_error("default_input", f"“{name}”: {sentence}")
+        if "default_input" in cleaned:
+            cleaned["default_input"] = given
+        return cleaned
+
+    def _problems(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """Look only at what is given: the rest comes with each question."""
+        return validation.problems({name: self.inputs[name] for name in given if name in self.inputs}, given)
+
+
+def form_for(model: Model, version: Version | None) -> type[ModelForm]:
+    """Make the form of a model that `version` answers for."""
+    if version is None:
+        return ModelForm
+    inputs = version.inputs
+    family = families.family_of(model.ref, inputs)
+    filled = {getattr(family, role) for role in FILLED_BY_CHAT}
+    shown = [asked for name, asked in inputs.items() if name not in filled][:FIELDS_MOST]
+    asked_by_field = {f"parameter_{place}": asked for place, asked in enumerate(shown)}
+    fields: dict[str, Any] = {name: _field(asked) for name, asked in asked_by_field.items()}
+    return type("ModelForm", (ModelForm,), {"asked": asked_by_field, "inputs": inputs, **fields})
+
+
+def _text(asked: Input, value: object) -> str:
+    """Write a value as its field shows it; "" if the field could not say the same."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        understood = validation.read(asked, text)
+    except validation.NotUnderstood:
+        return ""
+    return text if understood == value and type(understood) is type(value) else ""
+
+
+def _field(asked: Input) -> forms.Field:
+    options: dict[str, Any] = {"label": asked.name, "required": False, "help_text": escape(_help(asked))}
+    own = f"The model’s own ({written(asked.default)})" if asked.has_default else "Not set"
+    if asked.kind == InputKind.BOOLEAN:
+        return forms.ChoiceField(choices=[("", own), ("true", "Yes"), ("false", "No")], **options)
+    if asked.kind == InputKind.CHOICE and len(asked.choices) <= CHOICES_MOST:
+        offered = [(text, text) for text in map(_choice, asked.choices)]
+        return forms.ChoiceField(choices=[("", own), *offered], **options)
+    return forms.CharField(max_length=LONGEST, strip=False, widget=_widget(asked), **options)
+
+
+def _choice(choice: object) -> str:
+    return choice if isinstance(choice, str) else json.dumps(choice)
+
+
+def _widget(asked: Input) -> forms.Widget:
+    attributes = {"placeholder": written(asked.default) if asked.has_default else "", "autocomplete": "off"}
+    if asked.kind in MANY_LINES:
+        return forms.Textarea(attrs={**attributes, "rows": 1, "class": "parameter"})
+    numeric = {"inputmode": "decimal"} if asked.kind in {InputKind.INTEGER, InputKind.NUMBER} else {}
+    return forms.TextInput(attrs={**attributes, **numeric})
+
+
+def _help(asked: Input) -> str:
+    limits = limits_of(asked)
+    sentences = [asked.description.strip()[:1_000], f"Takes {limits}." if limits else ""]
+    return " ".join(filter(None, [*sentences, "Deprecated." if asked.is_deprecated else ""]))

@@ -14,13 +14,15 @@ from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import render
 from chat.prompts import Turn, build_input
-from predictions import clock, pins
+from predictions import clock, pins, receipts
 from predictions.bus import bus
 from predictions.follow import Frame, read_frame
 from predictions.models import File, Model, Prediction, Version
 from predictions.pins import NothingAnswers
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
+RELATIONS = ("prediction__model__provider", "prediction__version")  # that showing a message reads
+BULKY = "prediction__version__openapi_schema"  # of which no message shows anything
 TITLE_LENGTH = 60  # characters of the first question that become the title
 
 
@@ -138,13 +140,30 @@ class Conversation(models.Model):
         path = self._path_to(answer.parent_id)
         return self._answer(path, answer.prediction.model)
 
+    @transaction.atomic
+    def run_again(self, answer: "Message", version: Version) -> "Message":
+        """Ask `version` for what `answer` was asked for: the same input, the same files; return the new answer.
+
+        Raises AlreadyAnswering, NothingAnswers or InputRefused; then nothing is written.
+        """
+        self._lock()
+        branch = self.branch()
+        if branch and branch[-1].is_running:
+            raise AlreadyAnswering
+        if not Model.objects.for_user(self.owner).filter(pk=version.model_id).exists():
+            raise NothingAnswers(NOT_OFFERED)
+        assert answer.prediction is not None  # noqa: S101 - a question cannot be run
+        prediction = receipts.ask_again(answer.prediction, version, user=self.owner)
+        return self._add_answer(answer.parent, prediction)
+
     def branch(self) -> list["Message"]:
         """The messages that are shown: from the first question down to the newest message."""
         newest = self.messages.order_by("-ordinal").values_list("pk", flat=True).first()
         return self._path_to(newest)
 
     def _path_to(self, leaf: uuid.UUID | None) -> list["Message"]:
-        messages = {message.pk: message for message in self.messages.select_related("prediction__model__provider")}
+        rows = self.messages.select_related(*RELATIONS).defer(BULKY)
+        messages = {message.pk: message for message in rows}
         path = []
         while leaf is not None:
             path.append(messages[leaf])
@@ -168,8 +187,11 @@ class Conversation(models.Model):
             family=choice.family,
         )
         prediction = choice.ask(given, user=self.owner)
-        answer = self._add(path[-1], role=Message.Role.ASSISTANT, prediction=prediction)
-        self.model = model
+        return self._add_answer(path[-1], prediction)
+
+    def _add_answer(self, question: "Message | None", prediction: Prediction) -> "Message":
+        answer = self._add(question, role=Message.Role.ASSISTANT, prediction=prediction)
+        self.model = prediction.model
         self.updated_at = timezone.now()
         self.save(update_fields=["model", "updated_at"])
         transaction.on_commit(lambda: bus.publish((f"conversation:{self.pk}", {}), ("work", {})))
@@ -266,6 +288,11 @@ class Message(models.Model):
     @property
     def is_running(self) -> bool:
         return self.prediction is not None and not self.prediction.is_terminal
+
+    @property
+    def is_substituted(self) -> bool:
+        """Whether another version answered than the one asked for."""
+        return self.prediction is not None and receipts.is_substituted(self.prediction)
 
     @cached_property
     def frame(self) -> Frame:

@@ -41,6 +41,12 @@ CREATES_LOST = Counter("parley_creates_lost", "Creates whose answer did not arri
 STREAMS_BROKEN = Counter("parley_streams_broken", "Event streams that ended before the prediction.", registry=WORKER)
 REPLACED_TEXTS = Counter("parley_replaced_texts", "Texts that the host's final one did not continue.", registry=WORKER)
 ENDED = Counter("parley_predictions_ended", "Predictions that ended.", ["provider", "status"], registry=WORKER)
+SUBSTITUTED = Counter(
+    "parley_substituted_answers",
+    "Answers of another version than was asked for, as their host says.",
+    ["provider"],
+    registry=WORKER,
+)
 FIRST_TEXT_SECONDS = Histogram(
     "parley_first_text_seconds",
     "From the question to the first text of the answer.",
@@ -85,10 +91,11 @@ REFUSED = Counter("parley_requests_refused", "Requests and frames beyond a limit
 WEBHOOKS = Counter("parley_webhooks", "Webhooks: taken, unsigned, unknown, large.", ["outcome"], registry=WEB)
 
 
-def note_end(prediction: "Prediction") -> None:
-    """Count an end that is in the database."""
+def note_end(prediction: "Prediction", *, is_substituted: bool) -> None:
+    """Count an end that is in the database, and whether another version answered than was asked for."""
     provider, began = prediction.model.provider.slug, prediction.created_at
     ENDED.labels(provider, prediction.status).inc()
+    SUBSTITUTED.labels(provider).inc(is_substituted)
     if prediction.first_output_at is not None:
         FIRST_TEXT_SECONDS.labels(provider).observe((prediction.first_output_at - began).total_seconds())
     if prediction.status == SUCCEEDED and prediction.completed_at is not None:

@@ -126,6 +126,11 @@ class File(models.Model):
 
 @receiver(post_delete, sender=File)
 def delete_content(instance: File, **_: Any) -> None:
-    """Let go of the content once the row is surely gone."""
+    """Let go of the content once the row is surely gone, and every other row that has the same."""
     if instance.content:
-        transaction.on_commit(lambda: instance.content.delete(save=False))
+        transaction.on_commit(lambda: _delete_unless_shared(instance))
+
+
+def _delete_unless_shared(file: File) -> None:
+    if not File.objects.filter(content=file.content.name).exists():
+        file.content.delete(save=False)

@@ -1,15 +1,21 @@
 """Make the pictures in docs/screenshots/ anew: `.venv/bin/python -m tests.screenshots`.
 
-They show the bundled model's own answers, in the page as it is.
+The chat's show the bundled model's own answers, in the page as it is; the admin's show the fake Replicate's models.
 """
 
+import copy
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.cog import start_cog_server
+from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate
 from tests.site import Site
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
@@ -24,6 +30,11 @@ SHOWN = ("What is the capital of France?", "Why is the sky blue?", "How many leg
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
+    show_chat()
+    show_admin()
+
+
+def show_chat() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         start_cog_server("smollm2") as server,
@@ -57,12 +68,52 @@ def main() -> None:
         browser.close()
 
 
-def set_up(page: Page) -> None:
+def show_admin() -> None:
+    """An admin adds a model, pins its older version, reads what the newer one changes, and rolls back."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FakeReplicate() as fake,
+        Site(Path(folder), {"PARLEY_REPLICATE_URL": fake.url, "REPLICATE_API_TOKEN": fake.token}) as site,
+        sync_playwright() as playwright,
+    ):
+        old, new = fake.catalogue.models[VERSIONED_MODEL].versions
+        fake.catalogue.models[VERSIONED_MODEL].versions[1] = replace(new, openapi_schema=changed(new.openapi_schema))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport=DESKTOP)
+        page.goto(site.address)
+        set_up(page, model="Llama 3 8B")
+        page.goto(f"{site.url}/admin/predictions/model/add/?q=parrot")
+        page.screenshot(path=FOLDER / "admin-add-model.png")
+        page.get_by_label("Paste a reference").fill(VERSIONED_MODEL)
+        page.get_by_role("button", name="Look it up").click()
+        expect(page.get_by_role("link", name="Versions").last).to_be_visible()
+        page.goto(f"{site.url}/admin/predictions/pin/")
+        page.get_by_role("link", name="parrot", exact=True).click()
+        page.get_by_role("link", name=f"Pin {old.id[:12]} in production", exact=True).click()
+        page.get_by_label("Why").fill("It is known.")
+        page.get_by_role("button", name=f"Pin {old.id[:12]} in production").click()
+        page.screenshot(path=FOLDER / "admin-pins.png")
+        page.get_by_role("link", name=re.compile(f"changes? in {new.id[:12]}")).click()
+        page.screenshot(path=FOLDER / "admin-schema-diff.png")
+        browser.close()
+
+
+def changed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema as a later version might have it."""
+    later = copy.deepcopy(dict(schema))
+    takes = later["components"]["schemas"]["Input"]["properties"]
+    takes.pop("temperature", None)
+    takes["max_tokens"] = {"type": "integer", "default": 1024, "minimum": 1, "maximum": 4096, "title": "Max Tokens"}
+    takes["seed"] = {"type": "integer", "title": "Seed", "description": "The same seed gives the same answer."}
+    return later
+
+
+def set_up(page: Page, *, model: str = "SmolLM2") -> None:
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password confirmation").fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
-    expect(page.locator("#id_model option", has_text="SmolLM2")).to_be_attached()
+    expect(page.locator("#id_model option", has_text=model)).to_be_attached()
 
 
 def ask(page: Page, question: str) -> None:

@@ -65,6 +65,8 @@ class WebServer(Server):
         publisher: Any = globalLogPublisher  # mypy does not know its interfaces
         observe = STDLibLogObserver("twisted")
         publisher.addObserver(lambda event: observe(event) if event["log_level"] >= LogLevel.warn else None)
+        clock: Any = reactor  # mypy takes it for an interface
+        clock.callLater(0, lambda: watchdog.watch(asyncio.get_running_loop()))
         super().run()
         if not self.listening_addresses:
             raise CommandError(f"{self._place} is taken. Choose another one with --port or PARLEY_PORT.")
@@ -101,7 +103,6 @@ class WebServer(Server):
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
-        watchdog.watch(asyncio.get_event_loop())
         self.ws_factory.protocol = Socket
         super().listen_success(port)
 

@@ -9,10 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = (
-    *("claims", "commands", "files", "journal", "migrations", "pages", "pins", "races"),
-    *("replicate_models", "socket", "webhooks"),
-)
+AGAIN = ("claims", "files", "journal", "migrations", "pages", "pins", "races", "socket", "webhooks")
 
 
 @pytest.mark.timeout(300)

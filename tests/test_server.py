@@ -24,9 +24,11 @@ UNREAD = 500  # pieces: far more than a kernel keeps for a connection, far fewer
 
 # An application that counts what the server has taken of it: what lies beyond that is in nobody's memory.
 APPLICATION = f"""
-import sys
+import sys, time
 from chat.server import WebServer
+from predictions import watchdog
 
+watchdog.PATIENCE, watchdog.LOOK_AGAIN = 0.5, 0.1
 taken = 0
 
 async def application(scope, receive, send):
@@ -43,6 +45,8 @@ async def application(scope, receive, send):
         while (await receive())["type"] != "websocket.disconnect":
             pass
     else:
+        if scope["path"] == "/hold":
+            time.sleep(1.5)
         await send({{"type": "http.response.start", "status": 200, "headers": []}})
         if scope["path"] == "/flood":
             for number in range({PIECES}):
@@ -57,13 +61,14 @@ server.run()
 
 
 class RunningServer:
-    def __init__(self, stack: ExitStack, farewell: float) -> None:
+    def __init__(self, stack: ExitStack, farewell: float, log: Path | None = None) -> None:
         self.process = stack.enter_context(
             subprocess.Popen(
                 [sys.executable, "-c", APPLICATION, str(farewell)],
                 cwd=PROJECT,
                 env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(PROJECT)},
                 stdout=subprocess.PIPE,
+                stderr=stack.enter_context(log.open("w")) if log else None,
                 text=True,
             )
         )
@@ -179,6 +184,18 @@ def test_a_second_signal_ends_it_at_once(stack: ExitStack) -> None:
     with pytest.raises((EOFError, ConnectionError)):
         while browser.receive()[0] != CLOSE:
             pass
+
+
+def test_what_holds_it_up_is_named(stack: ExitStack, tmp_path: Path) -> None:
+    server = RunningServer(stack, 0, log=tmp_path / "log")
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_LIMIT) as browser:
+        browser.sendall(b"GET /hold HTTP/1.0\r\n\r\n")
+        browser.makefile("rb").read()
+    server.process.terminate()
+    assert server.process.wait(WAIT_LIMIT) == 0
+
+    _, told = (tmp_path / "log").read_text().split("Everything here waits")
+    assert "in application" in told
 
 
 async def test_a_connection_that_has_just_come_is_no_trouble_at_the_end() -> None:

@@ -234,7 +234,9 @@ class Fleet:
                 child.wait()
             else:
                 self.note_point(child)
-                if code and child.pid not in self._doomed:
+                # One that was not ready yet may have had no time to say what it does about the signal.
+                is_sudden = code == -signal.SIGTERM and not any("ready" in said for said in child.said)
+                if code and not is_sudden and child.pid not in self._doomed:
                     self.unexpected.append(f"process {child.pid} ended with {code}: {self._last_words()}")
             for others in (self.workers, self.webs):
                 if child in others:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "files", "journal", "migrations", "pages", "pins", "races", "socket", "webhooks")
+AGAIN = ("claims", "files", "journal", "migrations", "pins", "races", "socket", "webhooks")
 
 
 @pytest.mark.timeout(300)

@@ -13,7 +13,7 @@ from launch.console import Failure, say, step, write
 from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
 
 LOCK = ROOT / "requirements-dev.lock"
-WORKERS = 3  # of pytest; most tests wait for something, so that two cores carry three
+WORKERS = 2  # of pytest; with more of them a machine of two cores makes waiting tests wait longer
 NODE_MODULES = ROOT / "node_modules"
 NODE_STAMP = NODE_MODULES / ".stamp"
 

@@ -122,9 +122,7 @@ class Conversation(models.Model):
         known = self.messages.filter(pk=message_id).first()
         if known is not None:
             return known
-        branch = self.branch()
-        if branch and branch[-1].is_running:
-            raise AlreadyAnswering
+        branch = self._free_branch()
         question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
         self._answer([*branch, question], model)
         return question
@@ -133,9 +131,7 @@ class Conversation(models.Model):
     def answer_again(self, answer: "Message") -> "Message":
         """Have the question of `answer` answered once more, by the same model; return the new answer."""
         self._lock()
-        branch = self.branch()
-        if branch and branch[-1].is_running:
-            raise AlreadyAnswering
+        self._free_branch()
         assert answer.prediction is not None  # noqa: S101 - a question has no answer button
         path = self._path_to(answer.parent_id)
         return self._answer(path, answer.prediction.model)
@@ -147,11 +143,8 @@ class Conversation(models.Model):
         Raises AlreadyAnswering, NothingAnswers or InputRefused; then nothing is written.
         """
         self._lock()
-        branch = self.branch()
-        if branch and branch[-1].is_running:
-            raise AlreadyAnswering
-        if not Model.objects.for_user(self.owner).filter(pk=version.model_id).exists():
-            raise NothingAnswers(NOT_OFFERED)
+        self._free_branch()
+        self._check_is_offered(version.model)
         assert answer.prediction is not None  # noqa: S101 - a question cannot be run
         prediction = receipts.ask_again(answer.prediction, version, user=self.owner)
         return self._add_answer(answer.parent, prediction)
@@ -160,6 +153,13 @@ class Conversation(models.Model):
         """The messages that are shown: from the first question down to the newest message."""
         newest = self.messages.order_by("-ordinal").values_list("pk", flat=True).first()
         return self._path_to(newest)
+
+    def _free_branch(self) -> list["Message"]:
+        """Return the branch that is shown; raise AlreadyAnswering while its last answer is being written."""
+        branch = self.branch()
+        if branch and branch[-1].is_running:
+            raise AlreadyAnswering
+        return branch
 
     def _path_to(self, leaf: uuid.UUID | None) -> list["Message"]:
         rows = self.messages.select_related(*RELATIONS).defer(BULKY)
@@ -199,13 +199,17 @@ class Conversation(models.Model):
 
     def _choose(self, model: Model) -> pins.Choice:
         """Choose the version of `model` that answers next; raise NothingAnswers."""
+        self._check_is_offered(model)
+        return pins.choose(model, user=self.owner, conversation=self.pk, last=self._last_of(model))
+
+    def _check_is_offered(self, model: Model) -> None:
         if not Model.objects.for_user(self.owner).filter(pk=model.pk).exists():
             raise NothingAnswers(NOT_OFFERED)
-        return pins.choose(model, user=self.owner, conversation=self.pk, last=self._last_of(model))
 
     def _last_of(self, model: Model) -> Prediction | None:
         """The newest prediction of `model` here whose version this conversation keeps."""
-        asked = Prediction.objects.filter(message__conversation=self, model=model).select_related("version")
+        asked = Prediction.objects.filter(message__conversation=self, model=model)
+        asked = asked.select_related("version").defer("version__openapi_schema")
         if self.moved_at is not None:
             asked = asked.filter(created_at__gt=self.moved_at)
         return asked.order_by("-message__ordinal").first()

@@ -8,14 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST
-from structlog.contextvars import bind_contextvars
 
 from chat.models import AlreadyAnswering, Conversation, Message
-from chat.views import CONVERSATIONS_SHOWN, STILL_ANSWERING
+from chat.views import CONVERSATIONS_SHOWN, STILL_ANSWERING, load_answer, show_conversation, wants_json
 from predictions import schema_diff, validation
 from predictions.events import clean
 from predictions.models import Prediction, Version
@@ -71,10 +69,7 @@ def receipt_again(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
         return _refuse(request, answer, str(error), chosen)
     except NothingAnswers as error:
         return _refuse(request, answer, str(error), chosen, status=409)
-    url = reverse("chat:conversation_detail", args=[answer.conversation_id])
-    if _wants_json(request):
-        return JsonResponse({"conversation": str(answer.conversation_id), "url": url})
-    return redirect(url)
+    return show_conversation(request, answer.conversation)
 
 
 @require_GET
@@ -241,16 +236,11 @@ def _offer(version: Version, prediction: Prediction) -> Offer:
 
 
 def _load_answer(request: HttpRequest, key: uuid.UUID) -> Message:
-    answers = Message.objects.for_user(request.user).filter(prediction__isnull=False)
-    relations = [f"prediction__{relation}" for relation in RELATIONS]
-    answers = answers.select_related("conversation__owner", "parent", *relations)
-    answer = get_object_or_404(answers.defer("prediction__pin__version__openapi_schema"), pk=key)
-    bind_contextvars(conversation=str(answer.conversation_id), prediction=str(answer.prediction_id))
-    return answer
+    return load_answer(request, key, "parent", *(f"prediction__{relation}" for relation in RELATIONS))
 
 
 def _prediction(answer: Message) -> Prediction:
-    assert answer.prediction is not None  # noqa: S101 - _load_answer sees to it
+    assert answer.prediction is not None  # noqa: S101 - load_answer sees to it
     return answer.prediction
 
 
@@ -269,10 +259,6 @@ def _version(prediction: Prediction, identifier: str) -> Version | None:
 
 
 def _refuse(request: HttpRequest, answer: Message, reason: str, chosen: str, *, status: int = 422) -> HttpResponse:
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"detail": reason}, status=status)
     return _show(request, answer, problem=reason, chosen=chosen, status=status)
-
-
-def _wants_json(request: HttpRequest) -> bool:
-    return request.headers.get("Accept", "").startswith("application/json")

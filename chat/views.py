@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -50,29 +50,29 @@ def conversation_move(request: HttpRequest, conversation: uuid.UUID) -> HttpResp
     """Go on with the version that answers now, instead of the one the conversation began with."""
     owned = _load_conversation(request, conversation)
     owned.move()
-    return _done(request, owned)
+    return show_conversation(request, owned)
 
 
 @require_POST
 def message_stop(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """Stop an answer; what is there of it stays."""
-    answer = _load_answer(request, message)
-    assert answer.prediction is not None  # noqa: S101 - _load_answer sees to it
+    answer = load_answer(request, message)
+    assert answer.prediction is not None  # noqa: S101 - load_answer sees to it
     answer.prediction.request_cancel()
-    return _done(request, answer.conversation)
+    return show_conversation(request, answer.conversation)
 
 
 @require_POST
 def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """Have the same question answered once more."""
-    answer = _load_answer(request, message)
+    answer = load_answer(request, message)
     try:
         answer.conversation.answer_again(answer)
     except AlreadyAnswering:
         return _refuse(request, answer.conversation, STILL_ANSWERING)
     except NothingAnswers as error:
         return _refuse(request, answer.conversation, str(error))
-    return _done(request, answer.conversation)
+    return show_conversation(request, answer.conversation)
 
 
 @login_not_required
@@ -111,16 +111,16 @@ def _load_conversation(request: HttpRequest, key: uuid.UUID) -> Conversation:
     return get_object_or_404(Conversation.objects.for_user(request.user), pk=key)
 
 
-def _load_answer(request: HttpRequest, key: uuid.UUID) -> Message:
-    answers = Message.objects.for_user(request.user).select_related("conversation__owner", "prediction__model")
-    answer = get_object_or_404(answers, pk=key)
-    if answer.prediction is None:
-        raise Http404
+def load_answer(request: HttpRequest, key: uuid.UUID, *relations: str) -> Message:
+    """Return an answer that this person may see, with what `relations` lead to; raise Http404."""
+    answers = Message.objects.for_user(request.user).filter(prediction__isnull=False)
+    answers = answers.select_related("conversation__owner", "prediction__model", *relations)
+    answer = get_object_or_404(answers.defer("prediction__pin__version__openapi_schema"), pk=key)
     bind_contextvars(conversation=str(answer.conversation_id), prediction=str(answer.prediction_id))
     return answer
 
 
-def _wants_json(request: HttpRequest) -> bool:
+def wants_json(request: HttpRequest) -> bool:
     return request.headers.get("Accept", "").startswith("application/json")
 
 
@@ -162,21 +162,21 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
         except NothingAnswers as error:
             form.add_error("model", str(error))
         else:
-            return _done(request, conversation, status=201)
-    if _wants_json(request):
+            return show_conversation(request, conversation, status=201)
+    if wants_json(request):
         return JsonResponse({"errors": form.errors}, status=422)
     return _show(request, conversation, form, status=422)
 
 
-def _done(request: HttpRequest, conversation: Conversation, status: int = 200) -> HttpResponse:
+def show_conversation(request: HttpRequest, conversation: Conversation, status: int = 200) -> HttpResponse:
     url = reverse("chat:conversation_detail", args=[conversation.pk])
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"conversation": str(conversation.pk), "url": url}, status=status)
     return redirect(url)
 
 
 def _refuse(request: HttpRequest, conversation: Conversation, reason: str) -> HttpResponse:
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"detail": reason}, status=409)
     data = {"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug}
     form = MessageForm(data=data, user=_user(request))

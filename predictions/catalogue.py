@@ -22,6 +22,7 @@ from predictions.models import Condition, Model, Pin, Version
 from predictions.models import Provider as ProviderRow
 from predictions.models.catalogue import schema_digest
 from predictions.models.condition import SECRET_PAUSE
+from predictions.models.pin import VERSIONS
 from predictions.providers import Provider
 from predictions.providers.base import Description
 from predictions.providers.errors import AccountRefused, ProviderError, ProviderRefused
@@ -48,7 +49,7 @@ def sync_with_environment() -> None:
     named = []
     for name, url in settings.COG_SERVERS.items():
         row = _provider(f"cog-{slugify(name)}", ProviderRow.Kind.COG, url, name=f"Cog: {name}", concurrency=1)
-        _offer(row, name)
+        offer_as(row, name)
         named.append(row.pk)
     if settings.REPLICATE_API_TOKEN:
         row = _provider("replicate", ProviderRow.Kind.REPLICATE, settings.REPLICATE_BASE_URL, name="Replicate")
@@ -84,19 +85,20 @@ def _provider(slug: str, kind: str, base_url: str, *, name: str, concurrency: in
 def offer(provider: ProviderRow, reference: Reference) -> Model:
     """Offer what `reference` names at Replicate; a version that it names is pinned, once."""
     if not reference.path:
-        model = _offer(provider, str(reference), name=f"Version {reference.version[:12]}")
+        model = offer_as(provider, str(reference), name=f"Version {reference.version[:12]}")
         _note_version(model, reference.version)
         return model
-    model = _offer(provider, str(replace(reference, version="")))
+    model = offer_as(provider, str(replace(reference, version="")))
     if reference.version:
         version = _note_version(model, reference.version)
         _pin_from_environment(model, version)
     return model
 
 
-def _offer(provider: ProviderRow, ref: str, name: str = "") -> Model:
+def offer_as(provider: ProviderRow, ref: str, name: str = "") -> Model:
+    """Offer what `provider` knows as `ref`, under `name` where no better one is known."""
     known_name, order, context_length = KNOWN_MODELS.get(ref, (name or ref.rpartition("/")[2], 100, None))
-    slug = slugify(ref.replace("/", "-"))
+    slug = slugify(ref.replace("/", "-")) or provider.slug
     if Model.objects.filter(slug=slug).exclude(provider=provider, ref=ref).exists():
         slug += "-" + hashlib.sha256(f"{provider.slug} {ref}".encode()).hexdigest()[:6]
     model, _ = Model.objects.get_or_create(
@@ -170,11 +172,9 @@ async def _look_at(provider: Provider, model: Model) -> None:
 
 def in_use(model: Model, *, besides: str) -> list[Version]:
     """The versions that somebody named and the host has not described yet, and those that a pin needs."""
-    needed: set[int | None] = set()
-    for environment in Pin.Environment.values:
-        if (pin := Pin.objects.newest(model, environment)) is not None:
-            needed |= {pin.version_id, pin.fallback_id, pin.candidate_id}
-    return list(model.versions.filter(Q(is_described=False) | Q(pk__in=needed - {None})).exclude(identifier=besides))
+    pinned = {key for keys in model.pins.current().values_list(*VERSIONS) for key in keys if key}
+    needed = model.versions.filter(Q(is_described=False) | Q(pk__in=pinned)).exclude(identifier=besides)
+    return list(needed.defer("openapi_schema"))
 
 
 def name_it_answered_under(model: Model) -> str:

@@ -100,9 +100,7 @@ def take_over(text: str, *, name: str, dry_run: bool = False) -> list[Change]:
 def _save(changes: Iterable[Change]) -> None:
     for change in changes:
         if not change.is_none:
-            taken = (*Pin.PLACE, *Pin.DECISION, "reason")
-            decision: dict[str, Any] = {name: getattr(change.pin, name) for name in taken}
-            Pin.objects.create(**decision, replaces=change.before)  # type: ignore[misc]
+            change.pin.repeat(reason=change.pin.reason, replaces=change.before)
 
 
 # Writing
@@ -317,7 +315,7 @@ def _check(pin: Pin, entry: _Entry, known: _Known, faults: _Faults) -> None:
     except ValidationError as error:
         for key, sentences in error.message_dict.items():
             faults.add(entry.lines.get(key, entry.line), " ".join(sentences))
-    if pin.version and pin.version.gone_at and answering(pin, known.latest.get(pin.model_id))[0] is None:
+    if pin.version and pin.version.gone_at and answering(pin, lambda: known.latest.get(pin.model_id))[0] is None:
         faults.add(entry.lines["version"], "this version is gone at its host, and nothing stands in: name a fallback.")
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from predictions import validation
 from predictions.families import Family
 from predictions.models import Model, Pin, Prediction, Version
+from predictions.standing import answering
 
 NOT_DESCRIBED = "This model has not told yet how it wants to be asked. Try again in a moment."
 GONE = "The version that should answer is gone at its host. Whoever looks after Parley has to pin another one."
@@ -81,7 +82,11 @@ def choose_anew(model: Model, pin: Pin | None, *, user: Any, conversation: UUID 
     if pin is not None and pin.tries_candidate(user, conversation):
         assert pin.candidate is not None  # noqa: S101 - it is tried
         return Choice(pin.candidate, Prediction.Chosen.CANDIDATE, pin)
-    return _latest(model, pin) if pin is None or pin.version is None else _pinned(pin)
+    version, chosen = answering(pin, model.versions.answering().first)
+    if version is None or chosen is None:
+        is_gone = pin is not None and pin.version is not None and pin.version.is_described
+        raise NothingAnswers(GONE if is_gone else NOT_DESCRIBED)
+    return Choice(version, chosen, pin)
 
 
 def version_for(model: Model) -> Version | None:
@@ -97,24 +102,3 @@ def _is_kept(last: Prediction, model: Model) -> bool:
         return False
     moves = Pin.objects.here().filter(model=model, moves_conversations=True, created_at__gt=last.created_at)
     return not moves.exists()
-
-
-def _latest(model: Model, pin: Pin | None = None) -> Choice:
-    version = model.versions.answering().first()
-    if version is None:
-        raise NothingAnswers(NOT_DESCRIBED)
-    return Choice(version, Prediction.Chosen.LATEST, pin)
-
-
-def _pinned(pin: Pin) -> Choice:
-    assert pin.version is not None  # noqa: S101 - the caller has looked
-    if pin.version.answers:
-        return Choice(pin.version, Prediction.Chosen.PINNED, pin)
-    if not pin.version.is_described:
-        raise NothingAnswers(NOT_DESCRIBED)
-    version = pin.fallback if pin.fallback and pin.fallback.answers else None
-    if version is None and pin.falls_back_to_latest:
-        version = pin.model.versions.answering().first()
-    if version is None:
-        raise NothingAnswers(GONE)
-    return Choice(version, Prediction.Chosen.FALLBACK, pin)

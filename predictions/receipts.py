@@ -25,9 +25,9 @@ from predictions.models import File, Pin, Prediction, Provider, Version
 from predictions.models.catalogue import schema_digest
 from predictions.outputs import DEEPEST, TOO_DEEP, decode_data_uri, is_data_uri, name_of
 from predictions.pins import Choice, NothingAnswers
-from predictions.prices import CURRENCY, Price, PriceNotUnderstood, describe, format_cost
+from predictions.prices import CURRENCY, Price, describe, format_cost
 from predictions.references import VERSION
-from predictions.schema import Input, InputKind
+from predictions.schema import FILE_REFERENCE, Input
 from predictions.schema_diff import HIDDEN
 
 FORMAT = 1  # of `Receipt.as_json`; another number where a key goes or changes its meaning
@@ -254,7 +254,7 @@ class Receipt:
             metrics=_mapping(prediction.metrics),
             attempts=prediction.attempts,
             losses=prediction.losses,
-            price=_price(prediction),
+            price=prediction.agreed_price or Price(),
             cost=prediction.cost,
             status=prediction.status,
             error=prediction.error,
@@ -396,13 +396,6 @@ def _mapping(value: Any) -> dict[str, Any]:  # any JSON
     return value if isinstance(value, dict) else {}
 
 
-def _price(prediction: Prediction) -> Price:
-    try:
-        return Price.from_json(prediction.price)
-    except PriceNotUnderstood:
-        return Price()
-
-
 def _defaults(prediction: Prediction, inputs: Mapping[str, Input]) -> dict[str, Any]:
     given = _mapping(prediction.input)
     return {name: each.default for name, each in inputs.items() if each.has_default and name not in given}
@@ -411,7 +404,7 @@ def _defaults(prediction: Prediction, inputs: Mapping[str, Input]) -> dict[str, 
 def _seed(prediction: Prediction, inputs: Mapping[str, Input]) -> tuple[Any, str]:
     given, defaults = _mapping(prediction.input), _defaults(prediction, inputs)
     for source, values in (("input", given), ("default", defaults)):
-        if isinstance(seed := values.get("seed"), int) and not _is_secret(inputs.get("seed")):
+        if isinstance(seed := values.get("seed"), int) and "seed" not in _secrets(inputs):
             return seed, source
     told = SEED_IN_LOG.search(prediction.logs)
     return (int(told[1]), "log") if told else (None, "")
@@ -420,19 +413,20 @@ def _seed(prediction: Prediction, inputs: Mapping[str, Input]) -> tuple[Any, str
 def _shown_inputs(
     given: Mapping[str, Any], inputs: Mapping[str, Input], notes: Mapping[str, FileNote]
 ) -> dict[str, Any]:
+    secrets = _secrets(inputs)
     return {
-        clean(name): HIDDEN if _is_secret(inputs.get(name)) and value not in (None, "") else _shown(value, notes)
+        clean(name): HIDDEN if name in secrets and value not in (None, "") else _shown(value, notes)
         for name, value in given.items()
     }
 
 
-def _is_secret(asked: Input | None) -> bool:
-    return asked is not None and InputKind.SECRET in {asked.kind, asked.element.kind if asked.element else None}
+def _secrets(inputs: Mapping[str, Input]) -> set[str]:
+    return {name for name, asked in inputs.items() if asked.is_secret}
 
 
 def _shown(value: Any, notes: Mapping[str, FileNote]) -> Any:
     def note(text: str) -> Any:
-        if text.startswith("parley-file:"):
+        if text.startswith(FILE_REFERENCE):
             return notes.get(text) or FileNote(MISSING_FILE)
         return _note_of_data_uri(text) if is_data_uri(text) else clean(text)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+FILE_REFERENCE = "parley-file:"  # begins what stands for a stored file in an input until its host is asked
 COMPONENTS = "#/components/schemas/"
 LONGEST_DETOUR = 16  # steps from a schema to the type it means; Cog takes two, and a circle would take them all
 LAST = 1_000  # the order of an input that has none; no model has so many
@@ -82,6 +83,11 @@ class Input:
     min_items: int | None = None
     max_items: int | None = None
     element: "Input | None" = None  # what each item of a list has to be; what is within those is not looked at
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nobody should read what is given."""
+        return InputKind.SECRET in {self.kind, self.element.kind if self.element else self.kind}
 
 
 def inputs_of(document: object) -> dict[str, Input]:

@@ -10,10 +10,11 @@ from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
 from json import JSONEncoder
-from math import inf, isnan
+from math import isnan
 from typing import Any, TypeGuard
 
 from predictions.schema import Input, InputKind, OutputKind, inputs_of, output_of, streams
+from predictions.schema_words import INPUTS, OUTPUTS, Limits, step_of
 from predictions.validation import problems
 
 MOST_CHANGES = 500  # the heaviest ones; nobody reads as many
@@ -34,28 +35,6 @@ WIDER = frozenset({
 })  # fmt: skip
 ANYTHING = Input("", InputKind.ANY, "", is_required=True)  # what a list holds whose document does not say
 NOTHING, HIDDEN = "nothing", "•••"
-KINDS = {
-    InputKind.TEXT: "a text",
-    InputKind.INTEGER: "a whole number",
-    InputKind.NUMBER: "a number",
-    InputKind.BOOLEAN: "yes or no",
-    InputKind.CHOICE: "a choice",
-    InputKind.FILE: "a file",
-    InputKind.FILES: "a list of files",
-    InputKind.LIST: "a list",
-    InputKind.OBJECT: "a set of named values",
-    InputKind.SECRET: "a secret",
-    InputKind.ANY: "anything",
-}
-OUTPUTS = {
-    OutputKind.TEXT: "one text at the end",
-    OutputKind.TEXT_STREAM: "one text in parts",
-    OutputKind.TEXTS: "separate texts",
-    OutputKind.FILE: "a file",
-    OutputKind.FILES: "files",
-    OutputKind.JSON: "JSON",
-    OutputKind.UNKNOWN: "not described",
-}
 
 
 class Weight(StrEnum):
@@ -212,7 +191,7 @@ def _with_hit(change: Change, old: Input, new: Input | None, used: Mapping[str, 
     """Say it beside a breaking change if the new version would not take what is set today."""
     if change.weight != Weight.BREAKING or old.name not in used or not _hits(change.aspect, new, used[old.name]):
         return change
-    is_secret = _is_secret(old) or (new is not None and _is_secret(new))
+    is_secret = old.is_secret or (new is not None and new.is_secret)
     hit = "It is set today." if is_secret else f"It is set to {_shown(used[old.name])} today."
     return replace(change, hit=hit)
 
@@ -313,48 +292,20 @@ def _choices_sentence(name: str, gone: Sequence[object], come: Sequence[object])
 
 def _range(old: Input, new: Input) -> Iterator[Change]:
     if {old.kind, new.kind} <= NUMBERS:
-        yield from _limits(new.name, Aspect.RANGE, _range_of(old), _range_of(new))
+        yield from _limits(new.name, Aspect.RANGE, Limits.of_value(old), Limits.of_value(new))
 
 
 def _length(old: Input, new: Input) -> Iterator[Change]:
     if {old.kind, new.kind} <= TEXTS:
-        before = _counts(old.min_length, old.max_length, "character")
-        after = _counts(new.min_length, new.max_length, "character")
-        yield from _limits(new.name, Aspect.LENGTH, before, after)
+        yield from _limits(new.name, Aspect.LENGTH, Limits.of_length(old), Limits.of_length(new))
     elif {old.kind, new.kind} <= LISTS:
-        before, after = _counts(old.min_items, old.max_items, "item"), _counts(new.min_items, new.max_items, "item")
-        yield from _limits(new.name, Aspect.LENGTH, before, after)
+        yield from _limits(new.name, Aspect.LENGTH, Limits.of_items(old), Limits.of_items(new))
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """How small and how large something may be; each end with 1 or -1 where the end itself is out, else 0."""
-
-    lowest: tuple[float, int] = (-inf, 0)
-    highest: tuple[float, int] = (inf, 0)
-    noun: str = ""
-
-    def is_narrower_than(self, other: "_Limits") -> bool:
-        return self.lowest > other.lowest or self.highest < other.highest
-
-
-def _range_of(asked: Input) -> _Limits:
-    lowest = [(asked.minimum, 0), (asked.exclusive_minimum, 1)]
-    highest = [(asked.maximum, 0), (asked.exclusive_maximum, -1)]
-    return _Limits(
-        max(((bound, out) for bound, out in lowest if bound is not None), default=(-inf, 0)),
-        min(((bound, out) for bound, out in highest if bound is not None), default=(inf, 0)),
-    )
-
-
-def _counts(fewest: int | None, most: int | None, noun: str) -> _Limits:
-    return _Limits((fewest or 0, 0), (inf if most is None else most, 0), noun)
-
-
-def _limits(name: str, aspect: Aspect, old: _Limits, new: _Limits) -> Iterator[Change]:
+def _limits(name: str, aspect: Aspect, old: Limits, new: Limits) -> Iterator[Change]:
     if old == new:
         return
-    before, after = _limits_told(old), _limits_told(new)
+    before, after = str(old), str(new)
     verb = "have" if new.noun else "be"
     if new.is_narrower_than(old):
         weight, sentence = Weight.BREAKING, f"must now {verb} {after}; before, it could {verb} {before}."
@@ -366,7 +317,7 @@ def _limits(name: str, aspect: Aspect, old: _Limits, new: _Limits) -> Iterator[C
 def _step(old: Input, new: Input) -> Iterator[Change]:
     if not {old.kind, new.kind} <= NUMBERS or old.multiple_of == new.multiple_of:
         return
-    before, after = _step_told(old), _step_told(new)
+    before, after = step_of(old), step_of(new)
     if new.multiple_of and (not old.multiple_of or Fraction(old.multiple_of) % Fraction(new.multiple_of)):
         weight, sentence = Weight.BREAKING, f"must now be {after}; before, it could be {before}."
     else:
@@ -535,45 +486,19 @@ def _has_default(asked: Input) -> bool:
     return asked.default is not None  # a default of null is how some documents say that there is none
 
 
-def _is_secret(asked: Input) -> bool:
-    return InputKind.SECRET in {asked.kind, asked.element.kind if asked.element else asked.kind}
-
-
 # Words
 
 
 def _told(asked: Input) -> str:
-    return f"a choice of {_listed(asked.choices)}" if asked.choices else KINDS[asked.kind]
-
-
-def _limits_told(limits: _Limits) -> str:
-    (lowest, above), (highest, below) = limits.lowest, limits.highest
-    nouns = f" {limits.noun}s" if limits.noun else ""
-    is_low, is_high = lowest > (0 if nouns else -inf), highest < inf
-    if is_low and is_high and not above and not below:
-        return f"{_bound(lowest)} to {_bound(highest)}{nouns}"
-    ends = [f"{'more than' if above else 'at least'} {_bound(lowest)}"] if is_low else []
-    ends += [f"{'less than' if below else 'at most'} {_bound(highest)}"] if is_high else []
-    if not ends:
-        return f"any number of{nouns}" if nouns else "any number"
-    is_one = ends in (["at least 1"], ["at most 1"])
-    return " and ".join(ends) + (nouns.removesuffix("s") if is_one else nouns)
-
-
-def _step_told(asked: Input) -> str:
-    return f"a multiple of {_bound(asked.multiple_of)}" if asked.multiple_of else "any number"
-
-
-def _bound(bound: float) -> str:
-    return _shown(bound).removesuffix(".0")
+    return f"a choice of {_listed(asked.choices)}" if asked.choices else INPUTS[asked.kind]
 
 
 def _default_told(asked: Input) -> str:
-    return HIDDEN if _is_secret(asked) and _has_default(asked) else _shown(asked.default)
+    return HIDDEN if asked.is_secret and _has_default(asked) else _shown(asked.default)
 
 
 def _defaults_told(old: Input, new: Input) -> tuple[str, str]:
-    if _is_secret(old) or _is_secret(new):
+    if old.is_secret or new.is_secret:
         return (HIDDEN if _has_default(old) else NOTHING), (HIDDEN if _has_default(new) else NOTHING)
     before, after = _apart(_plain(old.default), _plain(new.default))
     return _marked(old.default, before), _marked(new.default, after)

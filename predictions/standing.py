@@ -1,15 +1,13 @@
 """Which version answers in each environment, for many models at once; and what a pin decides, in words."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Count, DateTimeField, Expression, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Expression, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from predictions.models import Model, Pin, Prediction, Version
-
-VERSIONS = ("version", "fallback", "candidate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +46,27 @@ def standings(models: Collection[Model], *, with_schemas: bool = False) -> Mappi
     }
 
 
-def answering(pin: Pin | None, latest: Version | None) -> tuple[Version | None, Prediction.Chosen | None]:
-    """Say what answers a new conversation of nobody's in particular, as `pins.choose` does for one model."""
+def answering(
+    pin: Pin | None, latest: Callable[[], Version | None]
+) -> tuple[Version, Prediction.Chosen] | tuple[None, None]:
+    """Say what answers a new conversation that no candidate is tried with; `latest` is asked where that counts."""
     if pin is None or pin.version is None:
-        return (latest, Prediction.Chosen.LATEST) if latest else (None, None)
-    if pin.version.answers:
-        return pin.version, Prediction.Chosen.PINNED
-    version = pin.fallback if pin.fallback and pin.fallback.answers else None
-    if version is None and pin.falls_back_to_latest:
-        version = latest
-    if version is None or not pin.version.is_described:
+        version, chosen = latest(), Prediction.Chosen.LATEST
+    elif pin.version.answers:
+        version, chosen = pin.version, Prediction.Chosen.PINNED
+    elif not pin.version.is_described:
         return None, None
-    return version, Prediction.Chosen.FALLBACK
+    else:
+        version, chosen = pin.fallback, Prediction.Chosen.FALLBACK
+        if version is None or not version.answers:
+            version = latest() if pin.falls_back_to_latest else None
+    return (version, chosen) if version else (None, None)
 
 
 def newest_pins(models: Collection[Model] | QuerySet[Model]) -> QuerySet[Pin]:
     """The pins that count, of all environments, each with `newer`: how many versions came after the pinned one."""
-    pins = Pin.objects.filter(model__in=models, replaced_by=None)
-    return without_schemas(pins.select_related("candidate_group", "created_by")).annotate(newer=_newer_than_pinned())
-
-
-def without_schemas(pins: QuerySet[Pin], *prefixes: str) -> QuerySet[Pin]:
-    """Fetch the versions along with `pins`, and with what `prefixes` lead to, but not their long documents."""
-    paths = [f"{prefix}{name}" for prefix in ("", *prefixes) for name in VERSIONS]
-    return pins.select_related(*paths).defer(*(f"{path}__openapi_schema" for path in paths))
-
-
-def released() -> Expression:
-    """When a version came: as its host tells it, else when it was first or last seen."""
-    return Coalesce("released_at", "latest_at", "created_at", output_field=DateTimeField())
+    pins = Pin.objects.current().filter(model__in=models).with_versions()
+    return pins.select_related("candidate_group", "created_by").annotate(newer=_newer_than_pinned())
 
 
 def differences(old: Pin | None, new: Pin) -> list[str]:
@@ -94,7 +84,7 @@ def version_of(pin: Pin | None) -> str:
 
 
 def _standing(environment: str, pin: Pin | None, latest: Version | None) -> Standing:
-    version, chosen = answering(pin, latest)
+    version, chosen = answering(pin, lambda: latest)
     newer = getattr(pin, "newer", 0) or 0
     return Standing(environment, pin, version, chosen, latest, newer if pin and pin.version_id else 0)
 
@@ -106,12 +96,7 @@ def latest_of(models: Collection[Model]) -> QuerySet[Version]:
 
 
 def _newer_than_pinned() -> Expression:
-    pinned = Coalesce(
-        *(OuterRef(f"version__{name}") for name in ("released_at", "latest_at", "created_at")),
-        output_field=DateTimeField(),
-    )
-    newer = Version.objects.answering().filter(model=OuterRef("model")).alias(came=released())
-    newer = newer.filter(came__gt=pinned)
+    newer = Version.objects.answering().filter(model=OuterRef("model")).came_after("version")
     counted = newer.order_by().values("model").annotate(count=Count("pk")).values("count")
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from predictions.schema import Input, InputKind
+from predictions.schema import FILE_REFERENCE, Input, InputKind
 
 TEXTS = {InputKind.TEXT, InputKind.SECRET}
 TRUE = {"true", "t", "yes", "y", "on", "1"}  # as pydantic reads them
 FALSE = {"false", "f", "no", "n", "off", "0"}
 # Cog since 0.17 also takes a path, which would open that file in the model's own container: not from here.
-FILE = re.compile(r"[\x00-\x20]*(?:https?|data|parley-file):", re.IGNORECASE)
+FILE = re.compile(rf"[\x00-\x20]*(?:https?:|data:|{FILE_REFERENCE})", re.IGNORECASE)
 TOLERANCE = Fraction(1, 10**9)  # relative; 0.3 is no multiple of 0.1 in binary, yet means to be
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?")
@@ -28,6 +28,7 @@ LIST_IN_JSON = re.compile(r"\[\s*(?:[\]\[{\"0-9-]|true\b|false\b|null\b)")  # [I
 NULL_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # within JSON
 EXACT = 1e15  # floats below it are written out digit by digit
 MOST_CHOICES = 12  # that a sentence names
+LONGEST_NUMBER = 100  # digits
 LONGEST_CHOICE = 40  # characters, in a sentence
 
 MISSING = "must be given"
@@ -160,7 +161,7 @@ def _choices_fault(asked: Input) -> str:
 
 def _quoted(choice: str | float) -> str:
     if not isinstance(choice, str):
-        return _written(choice)
+        return number_in_words(choice)
     return f"“{choice if len(choice) <= LONGEST_CHOICE else choice[: LONGEST_CHOICE - 1] + '…'}”"
 
 
@@ -194,7 +195,7 @@ def _number_fault(asked: Input, number: float) -> str:
     if asked.multiple_of and _is_finite(number):
         quotient = Fraction(number) / Fraction(asked.multiple_of)
         if abs(quotient - round(quotient)) > TOLERANCE + TOLERANCE * abs(quotient):
-            return f"must be a multiple of {_written(asked.multiple_of)}"
+            return f"must be a multiple of {number_in_words(asked.multiple_of)}"
     return ""
 
 
@@ -211,24 +212,26 @@ def _range(asked: Input) -> str:
     least, most = asked.minimum, asked.maximum
     above, below = asked.exclusive_minimum, asked.exclusive_maximum
     if least is not None and most is not None and above is None and below is None:
-        return f"between {_written(least)} and {_written(most)}"
+        return f"between {number_in_words(least)} and {number_in_words(most)}"
     ends = []
     if above is not None and (least is None or above >= least):
-        ends.append(f"more than {_written(above)}")
+        ends.append(f"more than {number_in_words(above)}")
     elif least is not None:
-        ends.append(f"at least {_written(least)}")
+        ends.append(f"at least {number_in_words(least)}")
     if below is not None and (most is None or below <= most):
-        ends.append(f"less than {_written(below)}")
+        ends.append(f"less than {number_in_words(below)}")
     elif most is not None:
-        ends.append(f"at most {_written(most)}")
+        ends.append(f"at most {number_in_words(most)}")
     return " and ".join(ends)
 
 
-def _written(number: float) -> str:
+def number_in_words(number: float) -> str:
+    """Write a number as people do: 5 for 5.0."""
     if isinstance(number, bool):
         return str(number).lower()
     is_whole = isinstance(number, float) and number.is_integer() and abs(number) < EXACT
-    return str(int(number)) if is_whole else str(number)
+    written = str(int(number)) if is_whole else str(number)
+    return written if len(written) <= LONGEST_NUMBER else f"{written[:LONGEST_NUMBER]}…"
 
 
 def _is_finite(number: float) -> bool:

@@ -197,7 +197,7 @@ def test_the_pages_say_what_people_get(
         assert (here.version, here.chosen) == (None, None)
     else:
         assert (here.version, here.chosen) == (choice.version, choice.chosen)
-    assert answering(here.pin, next(iter(latest_of([model])), None)) == (here.version, here.chosen)
+    assert answering(here.pin, latest_of([model]).first) == (here.version, here.chosen)
 
 
 # ---------------------------------------------------------------- what changes

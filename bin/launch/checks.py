@@ -13,7 +13,7 @@ from launch.console import Failure, say, step, write
 from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
 
 LOCK = ROOT / "requirements-dev.lock"
-WORKERS = 2  # of pytest; with more of them a machine of two cores makes waiting tests wait longer
+WORKERS = 3  # of pytest on two cores: many tests wait for processes; with more of them, waits get too long
 NODE_MODULES = ROOT / "node_modules"
 NODE_STAMP = NODE_MODULES / ".stamp"
 

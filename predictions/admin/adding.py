@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -18,8 +18,10 @@ from predictions.providers import connect, connect_to_replicate
 from predictions.providers.base import Description
 from predictions.providers.errors import AccountRefused, ProviderError, ProviderRefused
 from predictions.providers.replicate import ReplicateCatalogue
-from predictions.providers.replicate.catalogue import Deployment, ModelFacts
+from predictions.providers.replicate.catalogue import Collection, ModelFacts
 from predictions.references import Reference, ReferenceNotUnderstood
+
+T = TypeVar("T")
 
 REASON = "It was named when the model was added."
 FOUND_MOST = 20  # models that a search shows
@@ -32,6 +34,7 @@ NAME_LENGTH = 100  # characters, as of a model's name
 NO_ACCOUNT = "No Replicate account is set up here. Whoever hosts Parley has to set REPLICATE_API_TOKEN."
 MAY_NOT_PIN = "You may not decide which version answers. Paste {path} without a version, and the latest answers."
 NOT_THERE = "Replicate knows no {reference}, or does not show it to this account. Check how it is written."
+NOTHING_OF_THIS_NAME = "Replicate has nothing of this name. Search for a word instead."
 NO_ADDRESS = "Give the address of the server, such as http://127.0.0.1:5000."
 MAY_NOT_ADD_PROVIDERS = "You may not add providers. Ask somebody who may to add this server."
 
@@ -93,14 +96,8 @@ def add(text: str, *, user: Any) -> tuple[Model, bool]:  # user: of whichever mo
     if reference.path and reference.version and not user.has_perm("predictions.add_pin"):
         raise NotAdded(MAY_NOT_PIN.format(path=reference.path))
     row = _account()
-    try:
-        found = ask(row, connect_to_replicate, lambda there: _find(there.catalogue, reference))
-    except AccountRefused as error:
-        raise NotAdded(str(error)) from error
-    except ProviderRefused as error:
-        raise NotAdded(NOT_THERE.format(reference=reference)) from error
-    except ProviderError as error:
-        raise NotAdded(str(error)) from error
+    absent = NOT_THERE.format(reference=reference)
+    found = _look(row, lambda there: _find(there, reference), absent=absent)
     return _take_in(row, reference, found, user)
 
 
@@ -160,13 +157,13 @@ def models_of(collection: str) -> list[Card]:
     return _cards(row, _look(row, lambda there: there.collection(collection)))
 
 
-def collections() -> Any:  # of `replicate.catalogue.Collection`
+def collections() -> list[Collection]:
     return _look(_account(), lambda there: there.collections())[:LISTED_MOST]
 
 
 def deployments() -> list[Card]:
     row = _account()
-    found: list[Deployment] = _look(row, lambda there: there.deployments())[:LISTED_MOST]
+    found = _look(row, lambda there: there.deployments())[:LISTED_MOST]
     here = _here(row, [f"deployments/{each.ref}" for each in found])
     return [
         Card(
@@ -178,13 +175,16 @@ def deployments() -> list[Card]:
     ]
 
 
-def _look(row: Provider, look: Any) -> Any:  # what the catalogue's methods return
+def _look(
+    row: Provider, look: Callable[[ReplicateCatalogue], Awaitable[T]], *, absent: str = NOTHING_OF_THIS_NAME
+) -> T:
+    """Return what `look` finds in Replicate's catalogue; raise NotAdded, with the text `absent` where it has none."""
     try:
         return ask(row, connect_to_replicate, lambda there: look(there.catalogue))
     except AccountRefused as error:
         raise NotAdded(str(error)) from error
     except ProviderRefused as error:
-        raise NotAdded("Replicate has nothing of this name. Search for a word instead.") from error
+        raise NotAdded(absent) from error
     except ProviderError as error:
         raise NotAdded(str(error)) from error
 
@@ -272,9 +272,6 @@ def _take_in_cog(row: Provider, name: str, described: Description) -> Model:
             slug=row.slug,
             defaults={"name": row.name, "kind": row.kind, "base_url": row.base_url, "concurrency": row.concurrency},
         )
-    slug = slugify(name) or row.slug
-    if Model.objects.filter(slug=slug).exclude(provider=row, ref=name).exists():
-        slug = f"{slug}-{row.slug[-6:]}"
-    model, _ = Model.objects.get_or_create(provider=row, ref=name, defaults={"name": name, "slug": slug})
+    model = catalogue.offer_as(row, name, name=name)
     catalogue.take_in(model, described)
     return model

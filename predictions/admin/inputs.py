@@ -1,38 +1,17 @@
-"""What a version takes, in words. Pure."""
+"""What a version takes, as a table. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from predictions.schema import Input, InputKind, OutputKind
+from predictions import schema_words
+from predictions.schema import Input, InputKind
+from predictions.schema_words import INPUTS
 
 LONGEST = 80  # characters of a default, or of a choice
 CHOICES_TOLD = 12
 ROWS_MOST = 200
-
-KINDS = {
-    InputKind.TEXT: "text",
-    InputKind.INTEGER: "whole number",
-    InputKind.NUMBER: "number",
-    InputKind.BOOLEAN: "yes or no",
-    InputKind.CHOICE: "choice",
-    InputKind.FILE: "file",
-    InputKind.FILES: "files",
-    InputKind.LIST: "list",
-    InputKind.OBJECT: "object",
-    InputKind.SECRET: "secret",
-    InputKind.ANY: "anything",
-}
-OUTPUTS = {
-    OutputKind.TEXT: "a text, in one piece",
-    OutputKind.TEXT_STREAM: "a text, piece by piece",
-    OutputKind.TEXTS: "several texts",
-    OutputKind.FILE: "a file",
-    OutputKind.FILES: "files",
-    OutputKind.JSON: "JSON",
-    OutputKind.UNKNOWN: "something that its schema does not tell",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,48 +54,21 @@ def written(value: Any) -> str:  # any JSON
 
 def limits_of(asked: Input) -> str:
     """Say what an input takes beyond its kind: "0 to 5", "one of png, webp"; "" for anything of that kind."""
-    return ", ".join(_limits(asked))
+    choices = [_choices(asked.choices)] if asked.choices else []
+    return ", ".join([*choices, *schema_words.limits_of(asked)])
 
 
 def _kind(asked: Input) -> str:
+    kind = INPUTS[asked.kind].removeprefix("a ")
     if asked.kind == InputKind.LIST and asked.element is not None:
-        return f"list, each a {KINDS[asked.element.kind]}"
-    return KINDS[asked.kind]
-
-
-def _limits(asked: Input) -> Iterator[str]:
-    if asked.choices:
-        yield _choices(asked.choices)
-    if text := _span(asked.minimum, asked.maximum):
-        yield text
-    if asked.exclusive_minimum is not None:
-        yield f"more than {asked.exclusive_minimum}"
-    if asked.exclusive_maximum is not None:
-        yield f"less than {asked.exclusive_maximum}"
-    if asked.multiple_of is not None:
-        yield f"multiples of {asked.multiple_of}"
-    if text := _span(asked.min_length, asked.max_length):
-        yield f"{text} characters"
-    if text := _span(asked.min_items, asked.max_items):
-        yield f"{text} items"
+        return f"{kind}, each {INPUTS[asked.element.kind]}"
+    return kind
 
 
 def _choices(choices: tuple[str | float, ...]) -> str:
     told = ", ".join(written(choice) for choice in choices[:CHOICES_TOLD])
     more = len(choices) - CHOICES_TOLD
     return f"one of {told}" + (f" and {more} more" if more > 0 else "")
-
-
-def _span(least: float | None, most: float | None) -> str:
-    match least, most:
-        case None, None:
-            return ""
-        case _, None:
-            return f"at least {least}"
-        case None, _:
-            return f"at most {most}"
-        case _:
-            return f"{least} to {most}"
 
 
 def _short(text: str) -> str:

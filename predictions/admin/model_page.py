@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from predictions import pins
 from predictions.admin.adding import count_of, web_address
-from predictions.admin.inputs import OUTPUTS, rows_of
+from predictions.admin.inputs import rows_of
 from predictions.models import Model, Provider, Version
 from predictions.references import ReferenceNotUnderstood, parse
-from predictions.standing import Standing, released, standings
+from predictions.schema_words import OUTPUTS
+from predictions.standing import Standing, standings
 
 VERSIONS_SHOWN = 20
 EXAMPLE_LENGTH = 2_000  # characters
@@ -77,20 +78,16 @@ def _why_nothing(model: Model) -> str:
 
 def _versions(model: Model, standing: Standing) -> list[VersionRow]:
     pinned = standing.pin.version if standing.pin else None
-    newest = model.versions.defer("openapi_schema").alias(came=released()).order_by("-came", "-pk")
+    newest = model.versions.defer("openapi_schema").newest_first()
     return [
         VersionRow(
             version=version,
             answers_here=version == standing.version,
             is_pinned=version == pinned,
-            is_newer=pinned is not None and version.answers and _came(version) > _came(pinned),
+            is_newer=pinned is not None and version.answers and version.came_at > pinned.came_at,
         )
         for version in newest[:VERSIONS_SHOWN]
     ]
-
-
-def _came(version: Version) -> Any:
-    return version.released_at or version.latest_at or version.created_at
 
 
 def _facts(model: Model) -> Iterator[Fact]:

@@ -74,7 +74,7 @@ class DecisionForm(forms.ModelForm):
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
         version = self.instance.version
-        if version is not None and version.gone_at and answering(self.instance, self.latest)[0] is None:
+        if version is not None and version.gone_at and answering(self.instance, lambda: self.latest)[0] is None:
             self.add_error("fallback", ValidationError(NOTHING_WOULD_ANSWER))
 
     def renewed(self, *, now: Pin | None, latest: Version | None) -> "DecisionForm":

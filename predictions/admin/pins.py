@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -21,10 +21,8 @@ from predictions.standing import (
     Standing,
     answering,
     differences,
-    released,
     standings,
     version_of,
-    without_schemas,
 )
 
 MODELS_SHOWN = 50  # on a page
@@ -94,8 +92,7 @@ class PinAdmin(admin.ModelAdmin):
         environment = _environment(request.GET.get("environment"))
         standing = standings([model], with_schemas=True)[model.pk]
         now = standing[environment]
-        versions = model.versions.alias(came=released()).order_by("-came", "-pk")
-        page = Paginator(versions, VERSIONS_SHOWN).get_page(request.GET.get("page"))
+        page = Paginator(model.versions.newest_first(), VERSIONS_SHOWN).get_page(request.GET.get("page"))
         history = _history(model, environment, before=request.GET.get("before"))
         return self._page(
             request,
@@ -179,7 +176,7 @@ class PinAdmin(admin.ModelAdmin):
         if request.method != "POST" or not form.is_valid():
             messages.error(request, "Nothing was rolled back. Press “Roll back to this” in the history once more.")
             return back
-        if answering(earlier, earlier.model.versions.answering().first())[0] is None:
+        if answering(earlier, earlier.model.versions.answering().first)[0] is None:
             messages.error(
                 request, "Nothing was rolled back: the version of that pin is gone, and nothing would answer."
             )
@@ -201,9 +198,8 @@ class PinAdmin(admin.ModelAdmin):
     def _decide(self, request: HttpRequest, decided: Pin, newest: Pin | None, *, seen: int | None, reason: str) -> Pin:
         """Decide as `decided` does in place of the pin that the page showed; raise PinChanged."""
         self._check_is_seen(seen, newest)
-        taken = (*Pin.PLACE, *Pin.DECISION, "moves_conversations")
-        decision: dict[str, Any] = {name: getattr(decided, name) for name in taken}
-        pin = Pin.objects.create(**decision, replaces=newest, reason=reason, created_by=request.user)  # type: ignore[misc]
+        moves = decided.moves_conversations
+        pin = decided.repeat(replaces=newest, moves_conversations=moves, reason=reason, created_by=request.user)
         self.log_addition(request, pin, [{"added": {}}])
         return pin
 
@@ -276,7 +272,7 @@ def _rows(model: Model, versions: Iterable[Version], now: Version | None) -> lis
         changes = _changes(model, now, version)
         rows.append({
             "version": version,
-            "is_newer": now is not None and _came(version) > _came(now),
+            "is_newer": now is not None and version.came_at > now.came_at,
             "breaking": sum(change.weight == Weight.BREAKING for change in changes),
             "hits": len({change.input for change in changes if change.hit}),
             "changes": len(changes),
@@ -284,17 +280,13 @@ def _rows(model: Model, versions: Iterable[Version], now: Version | None) -> lis
     return rows
 
 
-def _came(version: Version) -> Any:
-    return version.released_at or version.latest_at or version.created_at
-
-
 def _history(model: Model, environment: str, *, before: str | None) -> list[Pin]:
     """The newest decisions and one more, which tells that there are older ones."""
-    pins: QuerySet[Pin] = model.pins.filter(environment=environment)
+    pins = Pin.objects.filter(model=model, environment=environment)
     if before and before.isdecimal() and len(before) <= 18:
         pins = pins.filter(pk__lt=int(before))
     people = ("candidate_group", "created_by", "replaces__candidate_group")
-    return list(without_schemas(pins.select_related(*people), "replaces__")[: DECISIONS_SHOWN + 1])
+    return list(pins.select_related(*people).with_versions("replaces__")[: DECISIONS_SHOWN + 1])
 
 
 def _entry(pin: Pin, now: Standing) -> dict[str, Any]:
@@ -304,6 +296,6 @@ def _entry(pin: Pin, now: Standing) -> dict[str, Any]:
         "to": version_of(pin),
         "else": differences(pin.replaces, pin),
         "is_now": pin == now.pin,
-        "can_return": pin != now.pin and answering(pin, now.latest)[0] is not None,
+        "can_return": pin != now.pin and answering(pin, lambda: now.latest)[0] is not None,
         "reason": f"Rolled back to the decision of {pin.created_at:%d %b %Y, %H:%M} UTC.",
     }

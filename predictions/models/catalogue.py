@@ -3,14 +3,15 @@
 import hashlib
 import json
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q, TextChoices
+from django.db.models import DateTimeField, Expression, F, OuterRef, Q, TextChoices
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from predictions import references, schema
@@ -18,6 +19,8 @@ from predictions.families import Family, OverrideNotUnderstood, family_of, merge
 
 logger = logging.getLogger(__name__)
 
+# The first of these that is known says when a version came: as its host tells it, else when it was last or first seen.
+CAME = ("released_at", "latest_at", "created_at")
 PATIENCE = {"cog": timedelta(seconds=30), "replicate": timedelta(minutes=30)}  # with a host that cannot be reached
 
 
@@ -147,8 +150,18 @@ class VersionQuerySet(models.QuerySet["Version"]):
         return self.filter(is_described=True, gone_at=None)
 
     def newest_first(self) -> Self:
-        """By when they were made, whichever answers now."""
-        return self.order_by(F("released_at").desc(nulls_last=True), "-pk")
+        """By when they came, whichever answers now."""
+        return self.alias(came=came()).order_by("-came", "-pk")
+
+    def came_after(self, version: str) -> Self:
+        """Those that are newer than the `version` of the query around this one."""
+        return self.alias(came=came()).filter(came__gt=came(version))
+
+
+def came(outer: str = "") -> Expression:
+    """When a version came, or the one that the query around this one calls `outer`."""
+    moments = [OuterRef(f"{outer}__{name}") if outer else F(name) for name in CAME]
+    return Coalesce(*moments, output_field=DateTimeField())
 
 
 class Version(models.Model):
@@ -178,6 +191,11 @@ class Version(models.Model):
     def short(self) -> str:
         """Its identifier as people read it; "current" where its host names none."""
         return self.identifier[:12] or "current"
+
+    @property
+    def came_at(self) -> datetime:
+        """When it came, as far as is known."""
+        return self.released_at or self.latest_at or self.created_at
 
     def note_gone(self, reason: str) -> None:
         """Note that its host does not have it any more, once."""

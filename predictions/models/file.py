@@ -12,6 +12,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from predictions.models.prediction import Prediction
+from predictions.schema import FILE_REFERENCE
 
 NAME_LENGTH = 120  # characters
 KEPT_BY_HOSTS = timedelta(hours=1)  # Replicate deletes what a model made about an hour after the end
@@ -83,7 +84,7 @@ class File(models.Model):
     @property
     def reference(self) -> str:
         """What stands for an input file in its prediction's input until the provider is asked."""
-        return f"parley-file:{self.id}"
+        return f"{FILE_REFERENCE}{self.id}"
 
     def as_data_uri(self) -> str:
         with self.content.open() as content:

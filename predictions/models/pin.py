@@ -12,6 +12,8 @@ from django.db import IntegrityError, models, transaction
 
 from predictions.models.catalogue import Model, Version
 
+VERSIONS = ("version", "fallback", "candidate")  # that a pin names
+
 
 class PinChanged(Exception):
     """Somebody else has pinned another version in the meantime."""
@@ -22,10 +24,18 @@ class PinQuerySet(models.QuerySet["Pin"]):
         """Those of this instance's environment."""
         return self.filter(environment=settings.ENVIRONMENT)
 
+    def current(self) -> Self:
+        """Those that count, and not what came before them."""
+        return self.filter(replaced_by=None)
+
     def newest(self, model: Model, environment: str) -> "Pin | None":
         """The pin that counts for `model` in `environment`."""
-        pins = self.filter(model=model, environment=environment)
-        return pins.select_related("version", "fallback", "candidate").order_by("-pk").first()
+        return self.current().filter(model=model, environment=environment).with_versions().first()
+
+    def with_versions(self, *prefixes: str) -> Self:
+        """Fetch their versions along, and those of what `prefixes` lead to, but not their long documents."""
+        paths = [f"{prefix}{name}" for prefix in ("", *prefixes) for name in VERSIONS]
+        return self.select_related(*paths).defer(*(f"{path}__openapi_schema" for path in paths))
 
     def create(self, **fields: Any) -> "Pin":
         """Have a new pin take the place of the newest, or of the one in `replaces`; raise PinChanged if it cannot."""
@@ -133,14 +143,17 @@ class Pin(models.Model):
         if self.candidate is None and (self.candidate_share or self.candidate_group):
             raise ValidationError({"candidate": "Choose the version that is to be tried out."})
 
+    def repeat(self, **told: Any) -> "Pin":  # the other fields of a pin
+        """Write down a new pin that decides what this one does; raise PinChanged."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in (*self.PLACE, *self.DECISION)}
+        return Pin.objects.create(**{**fields, **told})
+
     def restore(self, *, by: Any, reason: str, **place: "Pin | None") -> "Pin":  # by: a User of whichever model
         """Decide anew as this pin did, for conversations that have begun, too: there is trouble.
 
         `replaces` may name the pin that was seen to count; raises PinChanged if another one does.
         """
-        decision: dict[str, Any] = {name: getattr(self, name) for name in (*self.PLACE, *self.DECISION)}
-        decision |= {"created_by": by, "reason": reason, "moves_conversations": True, **place}
-        return Pin.objects.create(**decision)
+        return self.repeat(created_by=by, reason=reason, moves_conversations=True, **place)
 
     def tries_candidate(self, user: Any, conversation: UUID | None) -> bool:  # a User or AnonymousUser
         """Whether a new conversation is one of those that the candidate answers; always the same for the same one."""

@@ -340,12 +340,16 @@ class Prediction(models.Model):
             completed_at=at,
         )
 
-    def _cost_of(self, metrics: dict[str, Any]) -> Decimal | None:
+    @property
+    def agreed_price(self) -> Price | None:
+        """What it costs by the rule that counted when it was asked; None if nobody can read that."""
         try:
-            price = Price.from_json(self.price)
+            return Price.from_json(self.price)
         except PriceNotUnderstood:
             return None
-        return cost(price, metrics, files=self.file_count)
+
+    def _cost_of(self, metrics: dict[str, Any]) -> Decimal | None:
+        return cost(self.agreed_price, metrics, files=self.file_count) if self.agreed_price else None
 
     def _settle_text(self, output: str, *, succeeded: bool, at: datetime) -> None:
         # On success the provider's text wins. What ended otherwise keeps what people have seen, and a text that

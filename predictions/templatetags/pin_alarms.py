@@ -1,5 +1,6 @@
 """What an admin should know of the pins, for the admin's front page."""
 
+from functools import partial
 from typing import Any
 
 from django import template
@@ -29,7 +30,7 @@ def pin_alarms(context: Context) -> dict[str, Any]:
     production = Pin.objects.filter(model=OuterRef("pk"), environment=Pin.Environment.PRODUCTION)
     unpinned = list(offered.filter(~Exists(production)).only("name"))
     return {
-        "gone": [(pin, answering(pin, latest.get(pin.model_id))[0]) for pin in gone[:NAMED]],
+        "gone": [(pin, answering(pin, partial(latest.get, pin.model_id))[0]) for pin in gone[:NAMED]],
         "gone_more": max(0, len(gone) - NAMED),
         "unpinned": unpinned[:NAMED],
         "unpinned_count": len(unpinned),

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import uuid
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
@@ -13,12 +14,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import render
-from chat.prompts import Turn, build_input
 from predictions import clock, pins, receipts
 from predictions.bus import bus
 from predictions.follow import Frame, read_frame
 from predictions.models import File, Model, Prediction, Version
 from predictions.pins import NothingAnswers
+from predictions.prompts import Turn
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
 RELATIONS = ("prediction__model__provider", "prediction__version")  # that showing a message reads
@@ -178,16 +179,8 @@ class Conversation(models.Model):
 
     def _answer(self, path: list["Message"], model: Model) -> "Message":
         choice = self._choose(model)
-        given = build_input(
-            choice.version.inputs,
-            [Turn(message.role, message.text_so_far) for message in path],
-            system_prompt=model.system_prompt,
-            default_input=model.default_input,
-            context_length=model.context_length,
-            family=choice.family,
-        )
-        prediction = choice.ask(given, user=self.owner)
-        return self._add_answer(path[-1], prediction)
+        given = choice.input_for(turns_of(path))
+        return self._add_answer(path[-1], choice.ask(given, user=self.owner))
 
     def _add_answer(self, question: "Message | None", prediction: Prediction) -> "Message":
         answer = self._add(question, role=Message.Role.ASSISTANT, prediction=prediction)
@@ -239,6 +232,11 @@ class Conversation(models.Model):
     def _add(self, parent: "Message | None", **fields: Any) -> "Message":  # the fields of Message
         last = self.messages.order_by("-ordinal").values_list("ordinal", flat=True).first() or 0
         return self.messages.create(parent=parent, ordinal=last + 1, **fields)
+
+
+def turns_of(path: Iterable["Message"]) -> list[Turn]:
+    """Return messages as models are told them."""
+    return [Turn(message.role, message.text_so_far) for message in path]
 
 
 def make_title(text: str) -> str:

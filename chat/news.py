@@ -6,11 +6,13 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 
 from chat.markdown import render
 from chat.models import Conversation, Message, User
 from predictions.follow import Frame
+from predictions.models import File, Prediction, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,11 @@ class Tale:
 
     def frame(self) -> str:
         return json.dumps({"type": "messages", "html": self.html, "path": self.path, "after": self.after})
+
+
+def answers_for(user: User) -> QuerySet[Prediction]:
+    """The predictions that a page of `user` may follow."""
+    return Prediction.objects.for_user(user).filter(Q(message__isnull=False) | Q(trial__isnull=False))
 
 
 def messages_after(user: User, conversation_id: uuid.UUID, after: int) -> Tale | None:
@@ -85,28 +92,17 @@ def state(frame: Frame) -> str:
 
 def files(prediction_id: uuid.UUID) -> str:
     """Tell the files that a prediction has made so far."""
-    message = _answer_of(prediction_id)
-    return json.dumps(
-        {
-            "type": "files",
-            "prediction": str(prediction_id),
-            "html": render_to_string("chat/_files.html", {"files": message.files}),
-        }
-    )
+    files = File.objects.filter(prediction=prediction_id).outputs()
+    html = render_to_string("chat/_files.html", {"files": files})
+    return json.dumps({"type": "files", "prediction": str(prediction_id), "html": html})
 
 
 def ended(prediction_id: uuid.UUID) -> str:
-    """Tell the end of a prediction: its whole message as the page shows it."""
-    message = _answer_of(prediction_id)
-    assert message.prediction is not None  # noqa: S101 - it was looked up by it
-    return json.dumps(
-        {
-            "type": "ended",
-            "prediction": str(prediction_id),
-            "status": message.prediction.status,
-            "html": message_html(message),
-        }
-    )
+    """Tell the end of a prediction: its whole message, or trial, as the page shows it."""
+    prediction = Prediction.objects.select_related("model__provider", "version", "message__conversation", "trial")
+    ended = prediction.defer("version__openapi_schema").get(pk=prediction_id)
+    html = message_html(ended.message) if hasattr(ended, "message") else trial_html(ended.trial)
+    return json.dumps({"type": "ended", "prediction": str(prediction_id), "status": ended.status, "html": html})
 
 
 def refused(reason: str) -> str:
@@ -117,6 +113,5 @@ def message_html(message: Message) -> str:
     return render_to_string("chat/_message.html", {"message": message})
 
 
-def _answer_of(prediction_id: uuid.UUID) -> Message:
-    answers = Message.objects.select_related("prediction__model__provider", "conversation")
-    return answers.get(prediction=prediction_id)
+def trial_html(trial: Trial) -> str:
+    return render_to_string("admin/predictions/comparison/_answer.html", {"trial": trial})

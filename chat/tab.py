@@ -117,10 +117,10 @@ class Tab:
 
     async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
         bind_contextvars(prediction=str(prediction))
-        mine = Prediction.objects.for_user(self._user).filter(message__isnull=False)
+        shown = await query(news.answers_for, self._user)
         standing: tuple[Any, ...] = ()
         has, told_files = (edition, after), 0
-        async for frame in follow(prediction, edition=edition, after=after, among=mine):
+        async for frame in follow(prediction, edition=edition, after=after, among=shown):
             if frame.is_last:
                 await self._send(await query(news.ended, prediction))
                 return

@@ -1,7 +1,7 @@
 """How the versions of a model do, side by side: what an admin looks at before one of them is promoted."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,8 @@ from predictions.models import Model, Prediction, Version
 
 PERIOD = timedelta(days=30)
 ANSWERS = 2_000  # of one version that are looked at, the newest
-COLUMNS = ("status", "asked_at", "first_output_at", "completed_at", "metrics", "cost")
+COLUMNS = ("status", "asked_at", "first_output_at", "completed_at", "metrics", "cost", "rating")
+SHORTEST = 0.2  # seconds; a text that was there sooner came in one piece, and has no speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Figures:
     tokens_per_second: float | None  # the median, after the first token
     predict_time: float | None  # the median, as the host measured it
     cost: Decimal | None  # of one answer, on average over those whose cost is known
+    liked: int = 0  # by the people who asked
+    disliked: int = 0
 
     @property
     def failure_share(self) -> float | None:
@@ -39,8 +42,8 @@ class Figures:
 
 
 def figures_of(versions: Iterable[Version]) -> dict[int, Figures]:
-    """Return the figures of each version's newest answers in `PERIOD`, by primary key; a query for each."""
-    return {version.pk: _figures(_answers(version)) for version in versions}
+    """Return the figures of each version's newest answers to people in `PERIOD`, by primary key; a query for each."""
+    return {version.pk: figures(_answers(version)) for version in versions}
 
 
 def versions_seen(model: Model) -> list[Version]:
@@ -52,10 +55,11 @@ def versions_seen(model: Model) -> list[Version]:
 
 def _answers(version: Version) -> list[dict[str, Any]]:
     ended = Prediction.objects.filter(version=version, status__in=TERMINAL, created_at__gt=clock.now() - PERIOD)
-    return list(ended.order_by("-created_at").values(*COLUMNS)[:ANSWERS])
+    return list(ended.filter(trial=None).order_by("-created_at").values(*COLUMNS)[:ANSWERS])
 
 
-def _figures(rows: Sequence[dict[str, Any]]) -> Figures:
+def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """Return the figures of answers that have ended: the `COLUMNS` of each."""
     ends = Counter(row["status"] for row in rows)
     first = sorted(_known(_seconds(row["asked_at"], row["first_output_at"]) for row in rows))
     costs = _known(row["cost"] for row in rows)
@@ -67,8 +71,10 @@ def _figures(rows: Sequence[dict[str, Any]]) -> Figures:
         first_token_p50=percentile(first, 50),
         first_token_p95=percentile(first, 95),
         tokens_per_second=percentile(sorted(_known(_speed(row) for row in rows)), 50),
-        predict_time=percentile(sorted(_known(_measure(row, "predict_time") for row in rows)), 50),
+        predict_time=percentile(sorted(_known(_number(row["metrics"].get("predict_time")) for row in rows)), 50),
         cost=sum(costs, Decimal(0)) / len(costs) if costs else None,
+        liked=sum(row["rating"] == Prediction.Rating.GOOD for row in rows),
+        disliked=sum(row["rating"] == Prediction.Rating.BAD for row in rows),
     )
 
 
@@ -85,11 +91,17 @@ def _seconds(began: datetime | None, ended: datetime | None) -> float | None:
     return max((ended - began).total_seconds(), 0.0) if began and ended else None
 
 
-def _speed(row: dict[str, Any]) -> float | None:
-    tokens, seconds = _measure(row, "output_token_count"), _seconds(row["first_output_at"], row["completed_at"])
-    return tokens / seconds if tokens and seconds else None
+def _speed(row: Mapping[str, Any]) -> float | None:
+    return tokens_per_second(row["metrics"], _seconds(row["first_output_at"], row["completed_at"]))
 
 
-def _measure(row: dict[str, Any], name: str) -> float | None:
-    value = row["metrics"].get(name)
-    return float(value) if isinstance(value, int | float) else None
+def tokens_per_second(metrics: Mapping[str, Any], writing: float | None) -> float | None:
+    """How quickly tokens came after the first one, which was there when the `writing` (seconds) began."""
+    tokens = _number(metrics.get("output_token_count"))
+    if tokens is None or tokens <= 1 or writing is None or writing < SHORTEST:
+        return None
+    return (tokens - 1) / writing
+
+
+def _number(value: Any) -> float | None:  # any JSON
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

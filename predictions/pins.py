@@ -1,6 +1,6 @@
 """Which version of a model answers, here and now."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from django.conf import settings
 from predictions import validation
 from predictions.families import Family
 from predictions.models import Model, Pin, Prediction, Version
+from predictions.prompts import Turn, build_input
 from predictions.standing import answering
 
 NOT_DESCRIBED = "This model has not told yet how it wants to be asked. Try again in a moment."
@@ -40,6 +41,18 @@ class Choice:
     @property
     def family(self) -> Family:
         return self.version.model.family_of(self.version)
+
+    def input_for(self, turns: Sequence[Turn], **beside: Any) -> dict[str, Any]:
+        """Return the input that asks this version to continue after `turns`; `beside` are other inputs, as JSON."""
+        model = self.version.model
+        return build_input(
+            self.version.inputs,
+            turns,
+            system_prompt=model.system_prompt,
+            default_input={**model.default_input, **beside},
+            context_length=model.context_length,
+            family=self.family,
+        )
 
     def ask(self, given: dict[str, Any], *, user: Any = None, to_come: Collection[str] = ()) -> Prediction:
         """Write a prediction down that asks this version with the input `given`, for `user` or for nobody.

@@ -21,6 +21,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.formats import date_format
 
 from predictions.events import SUCCEEDED, clean
+from predictions.figures import SHORTEST, tokens_per_second
 from predictions.models import File, Pin, Prediction, Provider, Version
 from predictions.models.catalogue import schema_digest
 from predictions.outputs import DEEPEST, TOO_DEEP, decode_data_uri, is_data_uri, name_of
@@ -33,7 +34,6 @@ from predictions.schema_diff import HIDDEN
 FORMAT = 1  # of `Receipt.as_json`; another number where a key goes or changes its meaning
 RELATIONS = ("model__provider", "version", "pin__created_by", "pin__version")  # that a receipt reads
 DURATIONS = ("queued", "starting", "to_first_output", "writing", "total")
-SHORTEST = 0.2  # seconds; a text that was there sooner came in one piece, and has no speed
 SHORT = 12  # digits of a version, as people read it
 SEED_IN_LOG = re.compile(r"\bseed\b(?: set to| is|[ \t]?[:=])?[ \t]{0,3}([0-9]{1,20})\b", re.IGNORECASE)
 MOST_CHARACTERS, MOST_WORDS = 60_000, 3_000  # of each answer that are compared: below half a second
@@ -266,17 +266,14 @@ class Receipt:
     @property
     def tokens_per_second(self) -> float | None:
         """How quickly tokens came after the first one."""
-        tokens = self.metrics.get("output_token_count")
-        is_count = isinstance(tokens, int | float) and not isinstance(tokens, bool) and tokens > 1
-        return self._rate(tokens - 1) if is_count and tokens is not None else None
+        speed = tokens_per_second(self.metrics, self.times.writing)
+        return None if speed is None else round(speed, 1)
 
     @property
     def characters_per_second(self) -> float | None:
-        return self._rate(self.characters) if self.characters else None
-
-    def _rate(self, count: float) -> float | None:
         writing = self.times.writing
-        return round(count / writing, 1) if writing is not None and writing >= SHORTEST else None
+        is_known = self.characters and writing is not None and writing >= SHORTEST
+        return round(self.characters / writing, 1) if is_known and writing else None
 
     @property
     def price_in_words(self) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chat.prompts import Turn, build_input
 from predictions.families import TEMPLATES, Family, family_of, merged
+from predictions.prompts import Turn, build_input
 from predictions.schema import Input, inputs_of
 
 SCHEMAS = Path(__file__).parent / "data/schemas"

@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from predictions import comparisons
 from predictions.models import Model, Pin, Version
 from predictions.standing import answering
 
@@ -42,7 +43,8 @@ class DecisionForm(forms.ModelForm):
         widgets = {"reason": forms.TextInput}
 
     def __init__(self, *arguments: Any, now: Pin | None, latest: Version | None, **options: Any) -> None:
-        options["initial"] = _taken_over(now, options["instance"].version or latest)
+        draft = options["instance"]
+        options["initial"] = {**_taken_over(now, draft.version or latest), "reason": _evidence(draft)}
         super().__init__(*arguments, **options)
         self.latest = latest
         self.fields["candidate_share"].required = False
@@ -82,6 +84,15 @@ class DecisionForm(forms.ModelForm):
         filled = self.data.copy() if isinstance(self.data, QueryDict) else QueryDict(mutable=True)
         filled["seen"] = str(now.pk) if now else ""
         return DecisionForm(filled, instance=self.instance, now=now, latest=latest)
+
+
+def _evidence(draft: Pin) -> str:
+    """Say what a comparison found, as the reason that is proposed."""
+    if draft.comparison is None:
+        return ""
+    trials = comparisons.trials_of(draft.comparison).filter(version=draft.version)
+    told = next((result.verdicts_in_words for result in comparisons.results(trials)), "")
+    return f"{draft.comparison}: {told}." if told else f"Seen in {str(draft.comparison).lower()}."
 
 
 class DiffForm(forms.Form):

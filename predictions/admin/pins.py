@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from predictions import schema_diff
 from predictions.admin.pin_forms import LATEST, DecisionForm, DiffForm, RollbackForm
-from predictions.models import Model, Pin, PinChanged, Version
+from predictions.models import Comparison, Model, Pin, PinChanged, Version
 from predictions.schema_diff import Change, Weight
 from predictions.standing import (
     Standing,
@@ -138,6 +138,7 @@ class PinAdmin(admin.ModelAdmin):
         model = get_object_or_404(Model.objects.select_related("provider"), pk=model_id)
         now = standings([model], with_schemas=True)[model.pk][_environment(environment, or_404=True)]
         draft = Pin(model=model, environment=environment, version=_version(model, request.GET.get("version")))
+        draft.comparison = _comparison(request)
         form = DecisionForm(request.POST or None, instance=draft, now=now.pin, latest=now.latest)
         is_overtaken = False
         if request.method == "POST" and form.is_valid():
@@ -198,8 +199,8 @@ class PinAdmin(admin.ModelAdmin):
     def _decide(self, request: HttpRequest, decided: Pin, newest: Pin | None, *, seen: int | None, reason: str) -> Pin:
         """Decide as `decided` does in place of the pin that the page showed; raise PinChanged."""
         self._check_is_seen(seen, newest)
-        moves = decided.moves_conversations
-        pin = decided.repeat(replaces=newest, moves_conversations=moves, reason=reason, created_by=request.user)
+        beside = {"comparison": decided.comparison, "moves_conversations": decided.moves_conversations}
+        pin = decided.repeat(**beside, replaces=newest, reason=reason, created_by=request.user)
         self.log_addition(request, pin, [{"added": {}}])
         return pin
 
@@ -252,6 +253,14 @@ def _version(model: Model, named: str | None) -> Version | None:
     return get_object_or_404(model.versions, pk=int(str(named)))
 
 
+def _comparison(request: HttpRequest) -> Comparison | None:
+    """Return the comparison that an address names as what was looked at before deciding."""
+    named = request.GET.get("comparison", "")
+    if not named.isdecimal() or len(named) > 18 or not request.user.has_perm("predictions.view_comparison"):
+        return None
+    return Comparison.objects.filter(pk=int(named)).first()
+
+
 def _changes(model: Model, old: Version | None, new: Version | None) -> list[Change]:
     if old is None or new is None or old == new:
         return []
@@ -285,7 +294,7 @@ def _history(model: Model, environment: str, *, before: str | None) -> list[Pin]
     pins = Pin.objects.filter(model=model, environment=environment)
     if before and before.isdecimal() and len(before) <= 18:
         pins = pins.filter(pk__lt=int(before))
-    people = ("candidate_group", "created_by", "replaces__candidate_group")
+    people = ("candidate_group", "created_by", "comparison", "replaces__candidate_group")
     return list(pins.select_related(*people).with_versions("replaces__")[: DECISIONS_SHOWN + 1])
 
 

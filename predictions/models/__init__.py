@@ -1,12 +1,16 @@
-"""The catalogue (`Provider Model Version Pin Condition`) and the predictions (`Prediction OutputChunk File Worker`)."""
+"""The catalogue (`Provider Model Version Pin Condition`) the predictions (`Prediction OutputChunk File Worker`),
+and what is tried out before it is pinned (`SavedPrompt Comparison Case Trial`)."""
 
 from predictions.models.catalogue import Model, Provider, Version
+from predictions.models.comparison import Case, Comparison, SavedPrompt, Trial
 from predictions.models.condition import Condition
 from predictions.models.file import File
 from predictions.models.pin import Pin, PinChanged
 from predictions.models.prediction import OutputChunk, Prediction, WebhookDelivery, Worker
 
 __all__ = [
+    "Case",
+    "Comparison",
     "Condition",
     "File",
     "Model",
@@ -15,6 +19,8 @@ __all__ = [
     "PinChanged",
     "Prediction",
     "Provider",
+    "SavedPrompt",
+    "Trial",
     "Version",
     "WebhookDelivery",
     "Worker",

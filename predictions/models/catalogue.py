@@ -82,6 +82,7 @@ class Model(models.Model):
     slug = models.SlugField(unique=True, max_length=250)
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
+    icon = models.CharField(max_length=8, blank=True, help_text="An emoji, or up to two letters.")
     order = models.PositiveIntegerField(default=100, help_text="Small numbers come first; the first is the default.")
     enabled = models.BooleanField(default=True)
     groups = models.ManyToManyField(

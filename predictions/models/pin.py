@@ -117,6 +117,9 @@ class Pin(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL
     )
     reason = models.CharField(max_length=500, blank=True)
+    comparison = models.ForeignKey(
+        "Comparison", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="pins"
+    )  # that was looked at before
 
     objects = PinQuerySet.as_manager()
 

@@ -64,9 +64,11 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return super().create(**{"created_at": clock.now(), **fields})
 
     def for_user(self, user: Any) -> Self:  # a User or AnonymousUser of whichever model is configured
-        """The predictions that `user` may see."""
+        """The predictions that `user` may see: one's own, and trials if one may look at comparisons."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
+        if user.is_staff and user.has_perm("predictions.view_comparison"):
+            return self.filter(Q(user=user) | Q(trial__isnull=False))
         return self.filter(user=user)
 
     def active(self) -> Self:
@@ -171,6 +173,12 @@ class Prediction(models.Model):
         KEPT = "kept", "The conversation began with it."
         NAMED = "named", "Somebody asked for this version."
 
+    class Rating(models.IntegerChoices):
+        """What the person who asked thinks of the answer."""
+
+        GOOD = 1
+        BAD = -1
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="predictions"
@@ -193,6 +201,7 @@ class Prediction(models.Model):
     metrics = models.JSONField(default=dict, blank=True)
     price = models.JSONField(null=True, blank=True)  # as `prices.Price` writes it, as it was then
     cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
+    rating = models.SmallIntegerField(null=True, blank=True, choices=Rating)
 
     created_at = models.DateTimeField(default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True)  # the intent: stamped before the provider is asked

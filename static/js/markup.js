@@ -3,6 +3,11 @@
 
 const policy = globalThis.trustedTypes?.createPolicy("parley", { createHTML: (html) => html });
 
+/** Return a page from our server as a document that nobody sees. */
+export function parseOwnPage(html) {
+  return new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
+}
+
 /** Return the elements of HTML from our server. */
 export function parseOwn(html) {
   const template = document.createElement("template");

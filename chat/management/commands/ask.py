@@ -12,7 +12,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from chat.prompts import Turn, build_input
 from predictions import files, pins
 from predictions.bus import bus
 from predictions.database import query
@@ -21,6 +20,7 @@ from predictions.files import FileLost
 from predictions.follow import follow
 from predictions.models import File, Model, Prediction
 from predictions.models import Worker as WorkerRow
+from predictions.prompts import Turn
 from predictions.worker import Worker
 
 
@@ -157,13 +157,7 @@ def create(model: Model, question: str, extras: Extras) -> Prediction:
     for name in (*extras.values, *extras.paths):
         if version.inputs and name not in version.inputs:
             raise CommandError(f"{model} takes no {name!r}. It takes {', '.join(version.inputs)}.")
-    given = build_input(
-        version.inputs,
-        [Turn("user", question)],
-        system_prompt=model.system_prompt,
-        default_input={**model.default_input, **extras.values},
-        family=choice.family,
-    )
+    given = choice.input_for([Turn("user", question)], **extras.values)
     try:
         prediction = choice.ask(given, to_come=extras.paths)
     except pins.InputRefused as error:

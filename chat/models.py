@@ -150,6 +150,10 @@ class Conversation(models.Model):
         prediction = receipts.ask_again(answer.prediction, version, user=self.owner)
         return self._add_answer(answer.parent, prediction)
 
+    def turns_before(self, answer: "Message") -> list[Turn]:
+        """What was said down to the question of `answer`."""
+        return turns_of(self._path_to(answer.parent_id))
+
     def branch(self) -> list["Message"]:
         """The messages that are shown: from the first question down to the newest message."""
         newest = self.messages.order_by("-ordinal").values_list("pk", flat=True).first()

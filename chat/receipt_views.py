@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST
 
@@ -16,7 +17,7 @@ from chat.models import AlreadyAnswering, Conversation, Message
 from chat.views import CONVERSATIONS_SHOWN, STILL_ANSWERING, load_answer, show_conversation, wants_json
 from predictions import schema_diff, validation
 from predictions.events import clean
-from predictions.models import Prediction, Version
+from predictions.models import Prediction, SavedPrompt, Version
 from predictions.pins import InputRefused, NothingAnswers
 from predictions.receipts import (
     GONE,
@@ -70,6 +71,16 @@ def receipt_again(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     except NothingAnswers as error:
         return _refuse(request, answer, str(error), chosen, status=409)
     return show_conversation(request, answer.conversation)
+
+
+@require_POST
+def receipt_keep(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Keep the question of an answer, and what was said before it, as a prompt to try versions with."""
+    if not request.user.has_perm("predictions.add_savedprompt"):
+        raise PermissionDenied
+    answer = _load_answer(request, message)
+    prompt = SavedPrompt.keep(answer.conversation.turns_before(answer), user=request.user)
+    return redirect("admin:predictions_savedprompt_change", prompt.pk)
 
 
 @require_GET

@@ -10,7 +10,8 @@ from django.db.models import QuerySet
 
 from predictions.bus import bus
 from predictions.figures import COLUMNS, Figures, figures
-from predictions.models import Case, Comparison, Model, Prediction, SavedPrompt, Trial, Version
+from predictions.models import Case, Comparison, Model, Prediction, Trial, Version
+from predictions.models.comparison import Prompt
 from predictions.pins import Choice, InputRefused
 from predictions.prompts import Turn
 
@@ -19,7 +20,7 @@ MOST_VERSIONS = 4
 
 
 @transaction.atomic
-def begin(prompts: Sequence[SavedPrompt], versions: Sequence[Version], *, user: Any) -> Comparison:
+def begin(prompts: Sequence[Prompt], versions: Sequence[Version], *, user: Any) -> Comparison:
     """Ask each of `versions` what each of `prompts` asks; the first version is what the others are judged against.
 
     A version that cannot be asked one of them has a problem in the place of a prediction.
@@ -66,22 +67,35 @@ def stop(comparison: Comparison) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How people judged one version's answers against the first version's."""
+
+    version: Version
+    verdicts: Counter[str]  # by `Trial.Verdict`, "" where nobody has judged
+
+    @property
+    def in_words(self) -> str:
+        """`better in 2, as good in 1 of 4`; "" where nobody has judged."""
+        counts = [(verdict.label.lower(), self.verdicts[verdict]) for verdict in Trial.Verdict]
+        told = ", ".join(f"{label} in {count}" for label, count in counts if count)
+        return f"{told} of {self.verdicts.total()}" if told else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How one version did in a comparison."""
 
-    version: Version
+    tally: Tally
     figures: Figures
-    verdicts: Counter[str]  # by `Trial.Verdict`, "" where nobody has judged
     problems: int  # prompts that it could not be asked
 
     @property
-    def verdicts_in_words(self) -> str:
-        """`better in 2, as good in 1, worse in 0 of 4`; "" where nobody has judged."""
-        judged = {verdict: self.verdicts[verdict] for verdict in Trial.Verdict}
-        if not any(judged.values()):
-            return ""
-        told = ", ".join(f"{verdict.label.lower()} in {count}" for verdict, count in judged.items() if count)
-        return f"{told} of {self.verdicts.total()}"
+    def version(self) -> Version:
+        return self.tally.version
+
+    @property
+    def failed(self) -> int:
+        return self.figures.failed + self.problems
 
 
 def trials_of(comparison: Comparison) -> QuerySet[Trial]:
@@ -89,25 +103,35 @@ def trials_of(comparison: Comparison) -> QuerySet[Trial]:
     trials = Trial.objects.filter(case__comparison=comparison).select_related(
         "case", "version__model", "prediction__model", "judged_by"
     )
-    return trials.defer("version__openapi_schema").order_by("case__position", "pk")
+    trials = trials.defer("version__openapi_schema").prefetch_related("prediction__files")
+    return trials.order_by("case__position", "pk")
+
+
+def tallies(trials: Iterable[Trial]) -> list[Tally]:
+    """Return how each version was judged, in the order in which they took part."""
+    return [_tally(each) for each in _by_version(trials)]
 
 
 def results(trials: Iterable[Trial]) -> list[Result]:
     """Return how each version did, in the order in which they took part; `trials` have their predictions with them."""
+    return [_result(each) for each in _by_version(trials)]
+
+
+def _by_version(trials: Iterable[Trial]) -> Iterable[list[Trial]]:
     by_version: dict[int, list[Trial]] = {}
     for trial in trials:
         by_version.setdefault(trial.version_id, []).append(trial)
-    return [_result(each) for each in by_version.values()]
+    return by_version.values()
+
+
+def _tally(trials: Sequence[Trial]) -> Tally:
+    return Tally(trials[0].version, Counter(trial.verdict for trial in trials))
 
 
 def _result(trials: Sequence[Trial]) -> Result:
     predictions = [trial.prediction for trial in trials if trial.prediction]
-    return Result(
-        version=trials[0].version,
-        figures=figures([_row(prediction) for prediction in predictions if prediction.is_terminal]),
-        verdicts=Counter(trial.verdict for trial in trials),
-        problems=len(trials) - len(predictions),
-    )
+    ended = [_row(prediction) for prediction in predictions if prediction.is_terminal]
+    return Result(_tally(trials), figures(ended), problems=len(trials) - len(predictions))
 
 
 def _row(prediction: Prediction) -> dict[str, Any]:

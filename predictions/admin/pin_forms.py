@@ -91,7 +91,7 @@ def _evidence(draft: Pin) -> str:
     if draft.comparison is None:
         return ""
     trials = comparisons.trials_of(draft.comparison).filter(version=draft.version)
-    told = next((result.verdicts_in_words for result in comparisons.results(trials)), "")
+    told = next((tally.in_words for tally in comparisons.tallies(trials)), "")
     return f"{draft.comparison}: {told}." if told else f"Seen in {str(draft.comparison).lower()}."
 
 

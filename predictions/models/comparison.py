@@ -15,6 +15,12 @@ TITLE_LENGTH = 100  # characters
 LONGEST_PROMPT = 200_000  # characters of all turns
 
 
+def title_of(text: str) -> str:
+    """Make a title of a prompt: its first words."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
+
+
 def check_turns(value: Any) -> None:  # any JSON
     """Raise ValidationError unless `value` says what `Turn` says, ends with a question, and is not too long."""
     roles = {"user", "assistant"}
@@ -66,6 +72,11 @@ class SavedPrompt(Prompt):
     class Meta(Prompt.Meta):
         abstract = False
         ordering = ["-pk"]
+
+    @classmethod
+    def keep(cls, turns: Sequence[Turn], *, user: Any) -> "SavedPrompt":  # a User of whichever model
+        """Save a prompt under the first words of its question."""
+        return cls.objects.create(title=title_of(turns[-1].text), turns=cls.written(turns), created_by=user)
 
 
 class Comparison(models.Model):

@@ -1,5 +1,7 @@
 """What pages tell of one answer, in figures."""
 
+from decimal import Decimal
+
 from django import template
 
 from predictions.figures import tokens_per_second
@@ -8,6 +10,12 @@ from predictions.prices import format_cost
 from predictions.receipts import Times, in_seconds
 
 register = template.Library()
+
+
+@register.filter
+def cost(amount: Decimal) -> str:
+    """Write a cost in US dollars for people."""
+    return format_cost(amount)
 
 
 @register.simple_tag

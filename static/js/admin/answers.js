@@ -5,3 +5,4 @@ import "../elements/answer-text.js";
 import "../elements/streaming-answer.js";
 import "../elements/waiting-line.js";
 import "./fresh-part.js";
+import "./verdict-form.js";

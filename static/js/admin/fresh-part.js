@@ -1,19 +1,24 @@
 import { parseOwnPage } from "../markup.js";
 
-const PAUSE = 300; // milliseconds in which further answers may end
+const EVENTS = ["answer-ended", "answer-judged"];
+const PAUSE = 300; // milliseconds in which more may happen
 
 // <fresh-part id="…"> somewhere on a page with answers
 //
-// Fetches its content anew from the page's own address when an answer has ended.
+// Fetches its content anew from the page's own address when an answer has ended or was judged.
 export class FreshPart extends HTMLElement {
   #timer = null;
 
   connectedCallback() {
-    document.addEventListener("answer-ended", this.#plan);
+    for (const event of EVENTS) {
+      document.addEventListener(event, this.#plan);
+    }
   }
 
   disconnectedCallback() {
-    document.removeEventListener("answer-ended", this.#plan);
+    for (const event of EVENTS) {
+      document.removeEventListener(event, this.#plan);
+    }
     clearTimeout(this.#timer);
   }
 

@@ -1,4 +1,4 @@
-"""What many tests start from: people, a provider with a model, and a worker that runs."""
+"""What many tests start from: people, a provider with a model, a worker that runs, and a browser before a site."""
 
 import asyncio
 import threading
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 from django.utils import timezone
+from playwright.sync_api import Browser
 
 from chat.models import User
 from predictions import catalogue, database, runner
@@ -16,7 +17,9 @@ from predictions.bus import bus
 from predictions.models import Condition, Model, Prediction, Provider, Version
 from predictions.providers.replicate import ReplicateProvider
 from predictions.worker import Worker
-from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
+from tests.browser import Open, chromium, set_up, visiting
+from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate
+from tests.site import Site
 from tests.waiting import WAIT_LIMIT, wait_until
 
 # The files that take longest are begun first: none of them is to run alone at the end.
@@ -159,6 +162,53 @@ def worker(transactional_db: None, no_look_at_versions: None) -> Iterator[Worker
     wait_until(thread.worker.is_running.is_set)
     yield thread
     thread.stop()
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[FakeReplicate]:
+    """The host that `site` asks."""
+    with FakeReplicate() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def offered() -> str:
+    """The references of the models that `site` offers, with commas between them."""
+    return OFFICIAL_MODEL
+
+
+@pytest.fixture(scope="module")
+def site(host: FakeReplicate, offered: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    environment = {
+        "REPLICATE_API_TOKEN": host.token,
+        "PARLEY_REPLICATE_URL": host.url,
+        "PARLEY_REPLICATE_MODELS": offered,
+    }
+    with Site(tmp_path_factory.mktemp("site"), environment) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, site: Site) -> Any:
+    """What the browser of alice keeps, who is the first admin of `site`."""
+    page = browser.new_page()
+    set_up(page, site.address)
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Site, signed_in: Any) -> Iterator[Open]:
+    """Open pages of `site` for alice, each in a context of its own."""
+    with visiting(browser, site.url, signed_in) as open_page:
+        yield open_page
 
 
 @pytest.fixture(autouse=True, scope="session")

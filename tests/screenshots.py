@@ -5,25 +5,22 @@ The chat's show the bundled model's own answers, in the page as it is; the admin
 
 import copy
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.browser import chromium, send, set_up
 from tests.cog import start_cog_server
 from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate
 from tests.site import Site
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESKTOP = {"width": 1200, "height": 750}
 PHONE = {"width": 390, "height": 760}
-PASSWORD = "a long enough phrase"
 EARLIER = ("Name three rivers of Europe.", "What does a lighthouse keeper do?", "Who wrote Romeo and Juliet?")
 SHOWN = ("What is the capital of France?", "Why is the sky blue?", "How many legs does a spider have?")
 
@@ -39,13 +36,12 @@ def show_chat() -> None:
         tempfile.TemporaryDirectory() as folder,
         start_cog_server("smollm2") as server,
         Site(Path(folder), {"PARLEY_COG_SERVERS": f"smollm2={server.url}"}) as site,
-        sync_playwright() as playwright,
+        chromium() as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport=DESKTOP)
         page.goto(site.address)
         page.screenshot(path=FOLDER / "setup.png")
-        set_up(page)
+        set_up(page, site.address)
         for question in EARLIER:
             page.goto(site.url)
             ask(page, question)
@@ -65,7 +61,6 @@ def show_chat() -> None:
             view.wait_for_load_state("networkidle")
             view.screenshot(path=FOLDER / f"{name}.png")
             context.close()
-        browser.close()
 
 
 def show_admin() -> None:
@@ -74,14 +69,12 @@ def show_admin() -> None:
         tempfile.TemporaryDirectory() as folder,
         FakeReplicate() as fake,
         Site(Path(folder), {"PARLEY_REPLICATE_URL": fake.url, "REPLICATE_API_TOKEN": fake.token}) as site,
-        sync_playwright() as playwright,
+        chromium() as browser,
     ):
         old, new = fake.catalogue.models[VERSIONED_MODEL].versions
         fake.catalogue.models[VERSIONED_MODEL].versions[1] = replace(new, openapi_schema=changed(new.openapi_schema))
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport=DESKTOP)
-        page.goto(site.address)
-        set_up(page, model="Llama 3 8B")
+        set_up(page, site.address)
         page.goto(f"{site.url}/admin/predictions/model/add/?q=parrot")
         page.screenshot(path=FOLDER / "admin-add-model.png")
         page.get_by_label("Paste a reference").fill(VERSIONED_MODEL)
@@ -95,7 +88,6 @@ def show_admin() -> None:
         page.screenshot(path=FOLDER / "admin-pins.png")
         page.get_by_role("link", name=re.compile(f"changes? in {new.id[:12]}")).click()
         page.screenshot(path=FOLDER / "admin-schema-diff.png")
-        browser.close()
 
 
 def changed(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,18 +100,9 @@ def changed(schema: Mapping[str, Any]) -> dict[str, Any]:
     return later
 
 
-def set_up(page: Page, *, model: str = "SmolLM2") -> None:
-    page.get_by_label("Username").fill("ada")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Create account").click()
-    expect(page.locator("#id_model option", has_text=model)).to_be_attached()
-
-
 def ask(page: Page, question: str) -> None:
     answers = page.locator(".message--assistant").count()
-    page.get_by_role("textbox", name="Message").fill(question)
-    page.get_by_role("button", name="Send").click()
+    send(page, question)
     expect(page.locator(".message--assistant")).to_have_count(answers + 1, timeout=30_000)
     expect(page.locator("streaming-answer")).to_have_count(0, timeout=60_000)
 

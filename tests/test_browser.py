@@ -1,112 +1,53 @@
 """What people see and do, in a real Chromium, before a real `manage.py serve`."""
 
 import re
-import shutil
 import struct
 import wave
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser import PASSWORD, Open, send, set_up, violations, visiting
 from tests.cog import start_cog_server
-from tests.fake_replicate import IMAGE_SCHEMA, FakeReplicate, Gate, Logs, Output, Script, recorded_errors
+from tests.fake_replicate import (
+    IMAGE_SCHEMA,
+    OFFICIAL_MODEL,
+    FakeReplicate,
+    Gate,
+    Logs,
+    Output,
+    Script,
+    recorded_errors,
+)
 from tests.old_proxy import OldProxy
 from tests.proxy import FaultyProxy, Toxic
 from tests.site import Site
 from tests.waiting import wait_until
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-PASSWORD = "a long enough phrase"
-PATIENCE = 15_000  # milliseconds
 
-expect.set_options(timeout=PATIENCE)
+@pytest.fixture(scope="module")
+def host(host: FakeReplicate) -> FakeReplicate:
+    host.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
+    return host
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[FakeReplicate]:
-    with FakeReplicate() as fake:
-        fake.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def site(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    environment = {
-        "REPLICATE_API_TOKEN": host.token,
-        "PARLEY_REPLICATE_URL": host.url,
-        "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct,acme/painter",
-    }
-    with Site(tmp_path_factory.mktemp("site"), environment) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, site: Site) -> Any:
-    """The first visit: the printed address makes the first admin. Returns what the browser keeps of it."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(site.address)
-    expect(page.get_by_role("heading", name="Welcome to Parley")).to_be_visible()
-    page.get_by_label("Username").fill("ada")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-Open = Callable[..., Page]
+def offered() -> str:
+    return f"{OFFICIAL_MODEL},acme/painter"
 
 
 @pytest.fixture
 def open_page(browser: Browser, site: Site, signed_in: Any) -> Iterator[Open]:
-    """Open pages for ada; each has its own context. What a page logs as an error fails the test."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
-
-    def open_(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(storage_state=signed_in, base_url=site.url, **options)
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(path)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
     # Broken connections and ended sessions are part of some scenes; all else that a browser complains of is ours.
     broken = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_INTERNET", "ERR_NETWORK", "WebSocket")
-    harmless = (*broken, "status of 401")
-    assert [text for text in complaints if not any(words in text for words in harmless)] == []
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Message").fill(text)
-    page.get_by_role("button", name="Send").click()
+    with visiting(browser, site.url, signed_in, harmless=(*broken, "status of 401")) as open_page:
+        yield open_page
 
 
 def answer_of(page: Page) -> Any:
@@ -438,7 +379,7 @@ def test_images_are_shown_as_they_come_and_stay(open_page: Open, host: FakeRepli
     expect(answer_of(page).get_by_role("img")).to_have_count(2)
     assert loaded_images(page) == [640, 640]
     assert answer_of(page).locator(".file").first.evaluate("file => file.seen"), "it was put in anew, and blinked"
-    assert Axe().run(page).response["violations"] == []
+    assert violations(page) == []
     with page.expect_download() as download:
         answer_of(page).get_by_role("link", name="Download second.png").click()
     assert Path(download.value.path()).read_bytes() == make_png(40, 90, 200)
@@ -567,16 +508,16 @@ def test_hostile_output_runs_nothing_and_asks_nobody(open_page: Open, host: Fake
 def test_nothing_stands_in_the_way_of_anybody(scheme: Any, open_page: Open, host: FakeReplicate, site: Site) -> None:
     host.script(Script(chunks=["# Title\n\nA [link](https://example.org) and `code`.\n\n```python\nx = 1\n```\n"]))
     page = open_page(color_scheme=scheme)
-    violations = [Axe().run(page).response["violations"]]
+    found = violations(page)
     send(page, "Show me")
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(answer_of(page)).to_contain_text("Title")
-    violations.append(Axe().run(page).response["violations"])
+    found += violations(page)
     page.context.clear_cookies()
     page.goto("/accounts/login/")
-    violations.append(Axe().run(page).response["violations"])
+    found += violations(page)
 
-    assert [(v["id"], v["nodes"][0]["html"]) for found in violations for v in found] == []
+    assert found == []
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(open_page: Open, host: FakeReplicate) -> None:
@@ -594,7 +535,7 @@ def test_signing_in_and_out(signed_in: Any, open_page: Open) -> None:
     page = open_page()
     page.context.clear_cookies()  # a session of its own: signing out ends it for the other tests otherwise
     page.goto("/")
-    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_be_visible()
@@ -609,11 +550,7 @@ def test_the_bundled_model_answers_in_the_page(browser: Browser, tmp_path: Path)
     with start_cog_server("smollm2") as server, Site(tmp_path, {"PARLEY_COG_SERVERS": f"smollm2={server.url}"}) as site:
         context = browser.new_context()
         page = context.new_page()
-        page.goto(site.address)
-        page.get_by_label("Username").fill("ada")
-        page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password confirmation").fill(PASSWORD)
-        page.get_by_role("button", name="Create account").click()
+        set_up(page, site.address)
         send(page, "What is the capital of France?")
         expect(answer_of(page).locator("answer-text")).to_contain_text("Paris", timeout=60_000)
         context.close()

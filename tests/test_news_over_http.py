@@ -36,23 +36,6 @@ STREAM, JSON = "text/event-stream", "application/json"
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[FakeReplicate]:
-    with FakeReplicate() as fake:
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def site(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    environment = {
-        "REPLICATE_API_TOKEN": host.token,
-        "PARLEY_REPLICATE_URL": host.url,
-        "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
-    }
-    with Site(tmp_path_factory.mktemp("site"), environment) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def ada(site: Site) -> Iterator[Visitor]:
     with Visitor(site.url) as ada:
         ada.set_up(site.address)

@@ -34,7 +34,7 @@ from django.db.backends.signals import connection_created
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from chat.middleware import NOT_REACHED, NOT_SAVED, TEXT_NOT_SAVED
 from chat.models import AlreadyAnswering, Conversation, Message, User
@@ -43,6 +43,7 @@ from predictions.bus import CHANNEL, REDIS_TIMEOUT
 from predictions.database import is_disk_full
 from predictions.follow import stored_text
 from predictions.models import Model, Prediction, Worker
+from tests.browser import chromium
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import FakeReplicate, Gate, Script
 from tests.proxy import FaultyProxy, Toxic
@@ -637,7 +638,7 @@ def test_f39_without_a_database_every_page_says_so_in_words(town: Town) -> None:
 def test_f39_a_refused_text_stays_in_the_box(town: Town) -> None:
     town.fake.script(Script(steps=["Now it ", "is there."]))
     address = town.alice.http.base_url
-    with sync_playwright() as playwright, closing_browser(playwright) as browser:
+    with chromium() as browser:
         context = browser.new_context(base_url=str(address))
         context.set_default_timeout(30_000)
         cookies = [
@@ -657,16 +658,6 @@ def test_f39_a_refused_text_stays_in_the_box(town: Town) -> None:
 
         expect(page.locator(".message--assistant")).to_contain_text("Now it is there.", timeout=30_000)
     assert len(created_for(town.fake, "Stay where you are")) == 1
-
-
-@contextmanager
-def closing_browser(playwright: Any) -> Iterator[Any]:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-    try:
-        yield browser
-    finally:
-        browser.close()
 
 
 CUTS = range(0, 160, 8)  # bytes of the answers to one commit's statements, of which there are about a hundred

@@ -1,6 +1,5 @@
 """What the page itself makes of Markdown while an answer is being written: in a real browser, with no CSP to help."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -9,17 +8,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request
 
 from chat.markdown import render
 from tests.test_markdown import MARKDOWN_ATTACKS, NAUGHTY, PAYLOADS, Checker
 
 STATIC = Path(__file__).parent.parent / "static"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
 
 PAGE = b"""<!DOCTYPE html><title>Markdown</title><body><script type="module">
 import { MarkdownWriter } from "/js/markdown/writer.js";
@@ -151,16 +145,11 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator[Page]:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert browser, "bin/test installs Chromium, or says how"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        page = chromium.new_page()
-        page.goto(address)
-        page.wait_for_function("window.isLoaded")
-        yield page
-        chromium.close()
+def page(browser: Browser, address: str) -> Page:
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_function("window.isLoaded")
+    return page
 
 
 @pytest.fixture

@@ -3,19 +3,16 @@
 import hashlib
 import io
 import json
-import shutil
 import uuid
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from chat.models import Conversation, Message, User
 from predictions import files
@@ -31,18 +28,15 @@ from predictions.receipts import (
     in_seconds,
     is_substituted,
 )
+from tests.browser import Open, send, violations
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate, Script
-from tests.site import Site
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 Chosen = Prediction.Chosen
 A, B = "a" * 64, "b" * 64
 SCHEMA = "c" * 64
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-PASSWORD = "a long enough phrase"
 
 
 # ---------------------------------------------------------------- how sure it is, and whether it is what was meant
@@ -569,72 +563,25 @@ def test_what_is_compared_is_bounded(piece: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[FakeReplicate]:
-    with FakeReplicate() as fake:
-        yield fake
+def offered() -> str:
+    return VERSIONED_MODEL
 
 
-@pytest.fixture(scope="module")
-def site(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    environment = {
-        "REPLICATE_API_TOKEN": host.token,
-        "PARLEY_REPLICATE_URL": host.url,
-        "PARLEY_REPLICATE_MODELS": VERSIONED_MODEL,
-    }
-    with Site(tmp_path_factory.mktemp("site"), environment) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def visit(browser: Browser, site: Site) -> Visit:
-    """Open the chat for the first admin, in a new context each time."""
-    page = browser.new_page()
-    page.goto(site.address)
-    for label in ("Username", "Password", "Password confirmation"):
-        page.get_by_label(label, exact=True).fill("alice" if label == "Username" else PASSWORD)
-    page.get_by_role("button", name="Create account").click()
-    expect(page.locator("#id_model option", has_text="parrot")).to_be_attached()
-    state = page.context.storage_state()
-
-    def open_(**options: Any) -> Page:
-        visited = browser.new_context(storage_state=state, base_url=site.url, **options).new_page()
-        visited.goto("/")
-        return visited
-
-    return open_
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Message").fill(text)
-    page.get_by_role("button", name="Send").click()
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible(timeout=15_000)
-
-
-def look_at(page: Page) -> list[str]:
+def look_at(page: Page) -> list[tuple[str, ...]]:
     """Check that nothing has to be scrolled sideways; return what stands in somebody's way."""
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
-    return [f"{page.url}: {each['id']} {each['nodes'][0]['html']}" for each in Axe().run(page).response["violations"]]
+    return [(page.url, *fault) for fault in violations(page)]
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_people_look_into_an_answer_run_it_again_and_compare(
-    scheme: Any, width: int, visit: Visit, host: FakeReplicate
+    scheme: Any, width: int, open_page: Open, host: FakeReplicate
 ) -> None:
     host.script(Script(version=B, steps=["The Rhine flows through six countries, ", 0.5, "and ends in the sea."]))
     host.script(Script(chunks=["The Danube flows through ten countries, and ends in the Black Sea."]))
-    page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     send(page, "Which river flows through most countries of Europe?")
+    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
     found = look_at(page)
     page.get_by_role("link", name="Answered by another version than asked for").click()
     expect(page.get_by_role("heading", name="Details of an answer")).to_be_visible()

@@ -1,0 +1,97 @@
+"""A real Chromium for the tests, and what people do in it.
+
+The fixtures that go with it are in conftest.py: `open_page` opens pages of `site`, in `browser`, for the first admin.
+Django refuses its database to a thread that a Chromium is driven from: tests that use both come before.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.waiting import wait_until
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PASSWORD = "a long enough phrase"
+PATIENCE = 15_000  # milliseconds
+
+expect.set_options(timeout=PATIENCE)
+
+Open = Callable[..., Page]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    assert program, "bin/test installs Chromium, or says how"
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(FLAGS)) as browser,
+    ):
+        yield browser
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, known: Any, *, harmless: tuple[str, ...] = ()) -> Iterator[Open]:
+    """Yield a function that opens a page of the site at `url` in a context of its own, whose options it takes.
+
+    A page starts from what is `known`, a storage state, and what it logs as an error, a broken rule of the CSP among
+    it, fails the test, but for what has one of the `harmless` words in it.
+    """
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(**{"base_url": url, "storage_state": known, **options})
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    serious = [text for text in complaints if not any(words in text for words in harmless)]
+    assert not serious, serious
+
+
+def set_up(page: Page, address: str) -> None:
+    """Become the first admin, alice, as the printed address allows, and wait for a model to ask."""
+
+    def has_model() -> bool:
+        page.reload()
+        return page.locator("#id_model option").count() > 0
+
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Welcome to Parley")).to_be_visible()
+    fill_in(page, {"Username": "alice", "Password": PASSWORD, "Password confirmation": PASSWORD})
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    # A site that has just begun does not know its models yet, and a page learns of them when it is loaded.
+    wait_until(has_model)
+
+
+def fill_in(page: Page, words: dict[str, str]) -> None:
+    for label, word in words.items():
+        page.get_by_label(label, exact=True).fill(word)
+
+
+def send(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Message").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe finds. It does not fetch the style sheets anew, which the CSP would refuse it."""
+    response = Axe().run(page, options={"preload": False}).response
+    return [(found["id"], found["nodes"][0]["html"]) for found in response["violations"]]

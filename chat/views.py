@@ -14,12 +14,16 @@ from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
 from chat.models import AlreadyAnswering, Conversation, Message, SetupToken, User
-from predictions.models import Model
+from predictions.events import TERMINAL
+from predictions.models import Model, Prediction
 from predictions.pins import NothingAnswers
 
 CONVERSATIONS_SHOWN = 200
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
+NOT_RATED_YET = "This answer is still being written. Say what you think of it when it is there."
+NO_RATING = "Nothing was noted: an answer is good, bad or not rated. Press one of the thumbs below it."
+RATINGS = {"1": Prediction.Rating.GOOD, "-1": Prediction.Rating.BAD, "0": None}
 
 
 @require_GET
@@ -73,6 +77,19 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     except NothingAnswers as error:
         return _refuse(request, answer.conversation, str(error))
     return show_conversation(request, answer.conversation)
+
+
+@require_POST
+def message_rate(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Note whether an answer is good or bad, or, with 0, neither any more."""
+    answer = load_answer(request, message)
+    rating = request.POST.get("rating", "")
+    if rating not in RATINGS:
+        return _refuse(request, answer.conversation, NO_RATING, status=422)
+    ended = Prediction.objects.filter(message=answer, status__in=TERMINAL)
+    if not ended.update(rating=RATINGS[rating]):
+        return _refuse(request, answer.conversation, NOT_RATED_YET)
+    return show_conversation(request, answer.conversation, place=f"#message-{answer.pk}")
 
 
 @login_not_required
@@ -168,19 +185,21 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
     return _show(request, conversation, form, status=422)
 
 
-def show_conversation(request: HttpRequest, conversation: Conversation, status: int = 200) -> HttpResponse:
-    url = reverse("chat:conversation_detail", args=[conversation.pk])
+def show_conversation(
+    request: HttpRequest, conversation: Conversation, status: int = 200, *, place: str = ""
+) -> HttpResponse:
+    url = reverse("chat:conversation_detail", args=[conversation.pk]) + place
     if wants_json(request):
         return JsonResponse({"conversation": str(conversation.pk), "url": url}, status=status)
     return redirect(url)
 
 
-def _refuse(request: HttpRequest, conversation: Conversation, reason: str) -> HttpResponse:
+def _refuse(request: HttpRequest, conversation: Conversation, reason: str, status: int = 409) -> HttpResponse:
     if wants_json(request):
-        return JsonResponse({"detail": reason}, status=409)
+        return JsonResponse({"detail": reason}, status=status)
     data = {"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug}
     form = MessageForm(data=data, user=_user(request))
     form.is_valid()
     form.errors.clear()
     form.add_error(None, reason)
-    return _show(request, conversation, form, status=409)
+    return _show(request, conversation, form, status=status)

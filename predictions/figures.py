@@ -8,6 +8,8 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
+from django.db.models import QuerySet
+
 from predictions import clock
 from predictions.events import CANCELED, SUCCEEDED, TERMINAL
 from predictions.models import Model, Prediction, Version
@@ -42,20 +44,31 @@ class Figures:
 
 
 def figures_of(versions: Iterable[Version]) -> dict[int, Figures]:
-    """Return the figures of each version's newest answers to people in `PERIOD`, by primary key; a query for each."""
-    return {version.pk: figures(_answers(version)) for version in versions}
+    """Return the figures of each version's newest answers to people in `PERIOD`, by primary key.
+
+    One query, which is for a few versions: it has a part for each, with a limit of its own.
+    """
+    rows: dict[int, list[dict[str, Any]]] = {version.pk: [] for version in versions}
+    parts = [_newest(key).values("version_id", *COLUMNS) for key in rows]
+    for row in Prediction.objects.none().values("version_id", *COLUMNS).union(*parts, all=True):
+        rows[row["version_id"]].append(row)
+    return {key: figures(answers) for key, answers in rows.items()}
 
 
-def versions_seen(model: Model) -> list[Version]:
-    """Return the versions that have answered in `PERIOD`, newest first."""
-    since = clock.now() - PERIOD
-    seen = Prediction.objects.filter(model=model, created_at__gt=since).values("version").distinct()
-    return list(model.versions.filter(pk__in=seen).newest_first())
+def versions_seen(model: Model) -> QuerySet[Version]:
+    """Return the versions that have answered people in `PERIOD`, newest first, without their long documents."""
+    seen = _answers().filter(model=model).order_by().values("version")
+    return model.versions.filter(pk__in=seen).newest_first().defer("openapi_schema")
 
 
-def _answers(version: Version) -> list[dict[str, Any]]:
-    ended = Prediction.objects.filter(version=version, status__in=TERMINAL, created_at__gt=clock.now() - PERIOD)
-    return list(ended.filter(trial=None).order_by("-created_at").values(*COLUMNS)[:ANSWERS])
+def _newest(version: int) -> QuerySet[Prediction]:
+    # SQLite takes no limit in a part of a union, but one in what such a part looks for.
+    newest = _answers().filter(version=version).order_by("-created_at")
+    return Prediction.objects.filter(pk__in=newest.values("pk")[:ANSWERS]).order_by()
+
+
+def _answers() -> QuerySet[Prediction]:
+    return Prediction.objects.filter(status__in=TERMINAL, created_at__gt=clock.now() - PERIOD, trial=None)
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import Error
@@ -154,10 +155,10 @@ class Runner:
         )
         # The intent first: whoever finds this row later knows that the provider may have been asked.
         await self._journal.commit(prediction)
-        await self._journal.assure(prediction)
         self._answered.clear()
         try:
-            snapshot = await self._provider.create(prediction, given)
+            permit = partial(self._journal.assure, prediction)
+            snapshot = await self._provider.create(prediction, given, permit=permit)
         except AnswerLost as error:
             metrics.CREATES_LOST.inc()
             logger.warning("Prediction %s was perhaps created, perhaps not: %s", prediction.pk, error)

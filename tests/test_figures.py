@@ -55,7 +55,7 @@ def test_a_version_that_has_not_answered_tells_nothing(model: Model) -> None:
 
     assert figures.answers == 0
     assert (figures.failure_share, figures.first_token_p50, figures.cost) == (None, None, None)
-    assert versions_seen(model) == []
+    assert list(versions_seen(model)) == []
 
 
 def test_figures_of_several_versions_stand_side_by_side(model: Model) -> None:
@@ -64,7 +64,7 @@ def test_figures_of_several_versions_stand_side_by_side(model: Model) -> None:
     answer(old, waits=1.0)
     answer(new, waits=5.0)
 
-    assert versions_seen(model) == [new, old]
+    assert list(versions_seen(model)) == [new, old]
     told = figures_of([old, new])
     assert (told[old.pk].first_token_p50, told[new.pk].first_token_p50) == (1.0, 5.0)
 

@@ -11,6 +11,7 @@ from predictions.providers import http
 from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
 from predictions.providers.http import HostClient
 from predictions.runner import cancel_once
+from tests.fake_replicate import FakeReplicate
 
 BASE = "https://api.replicate.com/v1"
 STREAMS = ("replicate.com", "replicate.net")
@@ -18,6 +19,26 @@ STREAMS = ("replicate.com", "replicate.net")
 
 def answering(status: int = 200, content: bytes = b"{}") -> httpx.MockTransport:
     return httpx.MockTransport(lambda request: httpx.Response(status, content=content))
+
+
+async def test_what_is_not_permitted_at_the_last_moment_is_not_sent_and_the_next_request_is(
+    host: FakeReplicate,
+) -> None:
+    async def forbid() -> None:
+        raise PermissionError
+
+    async def allow() -> None:
+        pass
+
+    headers = {"Authorization": f"Bearer {host.token}"}
+    client = HostClient(host.url, headers=headers)
+    for _ in range(2):  # over a new connection, and over one that stands
+        requests = len(host.ledger.calls)
+        with pytest.raises(PermissionError):
+            await client.request("GET", "/account", permit=forbid)
+        assert len(host.ledger.calls) == requests
+        assert (await client.request("GET", "/account", permit=allow)).status == 200
+    await client.close()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Predictions at Replicate from row to end, through a real worker: whatever the host does, the right end, once."""
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 from django.utils import timezone
 
 from chat.models import User
+from predictions import clock
 from predictions import runner as runner_module
 from predictions.bus import bus
 from predictions.events import Snapshot
 from predictions.follow import Frame, follow, stored_text
-from predictions.models import Model, Prediction
+from predictions.models import Model, Prediction, Worker
 from predictions.models.catalogue import PATIENCE
+from predictions.models.prediction import LEASE
+from predictions.providers.pool import PooledTransport
 from predictions.providers.replicate import ReplicateProvider
 from predictions.providers.replicate import provider as replicate_module
 from tests.conftest import WorkerThread, ended, make_model
@@ -377,6 +381,29 @@ def test_a_create_whose_answer_was_lost_is_found_and_adopted(
     assert (prediction.status, prediction.output, prediction.attempts) == ("succeeded", HELLO, 1)
     [created] = fake.ledger.created
     assert prediction.provider_id == created.id
+
+
+def test_a_worker_that_stood_still_before_its_request_left_asks_for_nothing(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_connecting, may_connect = threading.Event(), threading.Event()
+    send, steady = PooledTransport.handle_async_request, clock.steady
+
+    async def stand_still(transport: PooledTransport, request: httpx.Request) -> httpx.Response:
+        is_connecting.set()
+        await asyncio.to_thread(may_connect.wait, WAIT_LIMIT)
+        return await send(transport, request)
+
+    monkeypatch.setattr(PooledTransport, "handle_async_request", stand_still)
+    prediction = ask(model)
+    assert is_connecting.wait(WAIT_LIMIT)
+    successor = Worker.objects.create(name="two")
+    Prediction.objects.filter(pk=prediction.pk).update(worker=successor, leased_until=timezone.now() + LEASE)
+    monkeypatch.setattr(clock, "steady", lambda: steady() + 60)  # seconds that passed unnoticed
+    may_connect.set()
+
+    wait_until(lambda: prediction.pk not in worker.worker._runs)
+    assert fake.ledger.created == []
 
 
 def test_two_lost_creates_of_the_same_input_are_not_mixed_up(

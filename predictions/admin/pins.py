@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from predictions import schema_diff
+from predictions.admin import version_figures
 from predictions.admin.pin_forms import LATEST, DecisionForm, DiffForm, RollbackForm
 from predictions.models import Comparison, Model, Pin, PinChanged, Version
 from predictions.schema_diff import Change, Weight
@@ -46,6 +47,7 @@ class PinAdmin(admin.ModelAdmin):
             path("<int:pk>/restore/", ours(self.restore_view), name="predictions_pin_restore"),
             path("model/<int:model_id>/", ours(self.model_view), name="predictions_pin_model"),
             path("model/<int:model_id>/diff/", ours(self.diff_view), name="predictions_pin_diff"),
+            path("model/<int:model_id>/figures/", ours(self.figures_view), name="predictions_pin_figures"),
             path("model/<int:model_id>/<str:environment>/", ours(self.decide_view), name="predictions_pin_decide"),
             *super().get_urls(),
         ]
@@ -128,6 +130,27 @@ class PinAdmin(admin.ModelAdmin):
             changes=_by_weight(_changes(model, old, new)),
             standings=standing.values(),
             form=DiffForm(model=model, initial=chosen, versions=[each for each in (old, new) if each]),
+        )
+
+    def figures_view(self, request: HttpRequest, model_id: int) -> HttpResponse:
+        """Show how the versions of a model do, side by side."""
+        self._check_may_look(request)
+        model = get_object_or_404(Model.objects.select_related("provider"), pk=model_id)
+        environment = _environment(request.GET.get("environment"))
+        standing = standings([model])[model.pk]
+        now = standing[environment]
+        before = version_figures.way_back(now)
+        return self._page(
+            request,
+            "figures",
+            title="Figures of its versions",
+            model=model,
+            standings=standing.values(),
+            now=now,
+            environment=environment,
+            table=version_figures.table_of(model, now),
+            before=before,
+            reason=before and _reason_to_restore(before),
         )
 
     # ------------------------------------------------------------ decisions
@@ -306,5 +329,9 @@ def _entry(pin: Pin, now: Standing) -> dict[str, Any]:
         "else": differences(pin.replaces, pin),
         "is_now": pin == now.pin,
         "can_return": pin != now.pin and answering(pin, lambda: now.latest)[0] is not None,
-        "reason": f"Rolled back to the decision of {pin.created_at:%d %b %Y, %H:%M} UTC.",
+        "reason": _reason_to_restore(pin),
     }
+
+
+def _reason_to_restore(pin: Pin) -> str:
+    return f"Rolled back to the decision of {pin.created_at:%d %b %Y, %H:%M} UTC."

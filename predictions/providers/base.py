@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from predictions.events import Event, Snapshot, clean
 from predictions.models import File, Model, Prediction
-from predictions.providers.http import Download
+from predictions.providers.http import Download, Permit
 
 METRICS = 50  # numbers that are kept of a host's metrics
 METRIC_NAME = 100  # characters
@@ -51,8 +51,12 @@ class Provider(Protocol):
         """What the host is asked for, as people write it: `owner/name:version`."""
         ...
 
-    async def create(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
-        """Ask for the prediction with the input `given`. Raises NotTaken, ProviderRefused or AnswerLost."""
+    async def create(self, prediction: Prediction, given: dict[str, Any], *, permit: Permit | None = None) -> Snapshot:
+        """Ask for the prediction with the input `given`. Raises NotTaken, ProviderRefused or AnswerLost.
+
+        `permit` is awaited as late as can be before anything is sent, and what it raises comes through: a worker that
+        stood still in between must not ask for what another one has asked for by now.
+        """
         ...
 
     async def find(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot | None:

@@ -48,7 +48,7 @@ from predictions.providers.errors import (
     ProviderUnavailable,
     StreamInterrupted,
 )
-from predictions.providers.http import Answer, Download, HostClient
+from predictions.providers.http import Answer, Download, HostClient, Permit
 from predictions.providers.sse import EventStreamParser, NotAnEventStream, ServerSentEvent
 from predictions.schema import OutputKind
 
@@ -78,7 +78,9 @@ class CogProvider:
     def reference(self, prediction: Prediction) -> str:
         return prediction.model.ref
 
-    async def create(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
+    async def create(self, prediction: Prediction, given: dict[str, Any], *, permit: Permit | None = None) -> Snapshot:
+        if permit is not None:
+            await permit()  # a moment later it may be wrong; but asked twice under one id, a server answers once
         if _streams(prediction):
             answer = await self._ask(prediction, given, {"Prefer": "respond-async"})
             return _snapshot(prediction, answer)
@@ -183,7 +185,7 @@ class CogProvider:
         return _snapshot(prediction, answer)
 
     async def _ask(
-        self, prediction: Prediction, given: dict[str, Any], headers: Mapping[str, str], **options: float
+        self, prediction: Prediction, given: dict[str, Any], headers: Mapping[str, str], **options: Any
     ) -> Answer:
         path = f"/predictions/{prediction.provider_id}"
         body = {"input": given}

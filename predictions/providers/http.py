@@ -5,7 +5,7 @@ httpx is imported here and in the two transports alone; its exceptions become th
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -24,6 +24,9 @@ ANSWER_LIMIT = 33_554_432  # bytes of one JSON answer
 CONNECTIONS, KEPT_CONNECTIONS = 1_000, 50  # at once, and of those that wait for the next request
 STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
 REDIRECTS = 3  # of a file, each of which must lead to a host that is allowed
+
+
+Permit = Callable[[], Awaitable[None]]  # raises where something must not be sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,17 @@ class HostClient:
         body: Any = None,  # anything JSON can say
         headers: Mapping[str, str] | None = None,
         wait: float = ANSWER_TIMEOUT,
+        permit: Permit | None = None,
     ) -> Answer:
         """Send a request and return the whole answer, whatever its status.
 
         `address` is a path below the base address, or a whole address on the same host. `wait` is how many
-        seconds may pass between two bytes. Raises ProviderUnavailable if nothing was sent, else AnswerLost.
+        seconds may pass between two bytes. `permit` is awaited when a connection stands and nothing is sent yet;
+        what it raises comes through. Raises ProviderUnavailable if nothing was sent, else AnswerLost.
         """
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, read=wait)
-        return await self._send(method, address, json=body, headers=headers, timeout=timeout)
+        extensions = {"trace": _before_sending(permit)} if permit else None
+        return await self._send(method, address, json=body, headers=headers, timeout=timeout, extensions=extensions)
 
     async def upload(self, address: str, content: IO[bytes], *, name: str, media_type: str) -> Answer:
         """Post a file as the form field `content`, read from `content` piece by piece; errors as of `request`."""
@@ -184,6 +190,16 @@ class EventStreamResponse:
     async def json(self) -> Any:
         """The answer's JSON, when it is not an event stream after all."""
         return _parse(await _read(self._response))
+
+
+def _before_sending(permit: Permit) -> Callable[[str, Any], Awaitable[None]]:
+    """Return what httpcore is to call with each step of a request."""
+
+    async def step(name: str, _: Any) -> None:
+        if name == "http11.send_request_headers.started":
+            await permit()
+
+    return step
 
 
 def _origin(url: str) -> str:

@@ -35,4 +35,5 @@ def figures_of(prediction: Prediction) -> list[tuple[str, str]]:
 
 def _predict_time(prediction: Prediction) -> str | None:
     told = prediction.metrics.get("predict_time")
-    return in_seconds(told) if isinstance(told, int | float) else None
+    is_number = isinstance(told, int | float) and not isinstance(told, bool)
+    return in_seconds(told) if is_number else None

@@ -1,5 +1,6 @@
 // What a page of Parley does beyond what its HTML does: each behaviour is an element.
 
+import "./elements/answer-rating.js";
 import "./elements/answer-text.js";
 import "./elements/conversation-news.js";
 import "./elements/copy-answer.js";

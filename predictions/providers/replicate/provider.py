@@ -25,7 +25,7 @@ from predictions.models import Condition, File, Model, Prediction
 from predictions.outputs import FILE_KINDS
 from predictions.providers.base import Description, Sent
 from predictions.providers.errors import AddressRefused, AnswerLost, PredictionGone, StreamInterrupted
-from predictions.providers.http import Answer, Download, HostClient
+from predictions.providers.http import Answer, Download, HostClient, Permit
 from predictions.providers.replicate.catalogue import ReplicateCatalogue, reference_of
 from predictions.providers.replicate.reading import is_id, snapshot_of
 from predictions.providers.replicate.stream import EventReader
@@ -64,7 +64,7 @@ class ReplicateProvider:
     def reference(self, prediction: Prediction) -> str:
         return str(_target(prediction))
 
-    async def create(self, prediction: Prediction, given: dict[str, Any]) -> Snapshot:
+    async def create(self, prediction: Prediction, given: dict[str, Any], *, permit: Permit | None = None) -> Snapshot:
         target = _target(prediction)
         body: dict[str, Any] = {"input": given}
         if target.is_deployment:
@@ -76,7 +76,8 @@ class ReplicateProvider:
             path = f"/models/{target.path}/predictions"
         if address := webhooks.address_for(prediction):
             body |= {"webhook": address, "webhook_events_filter": ["start", "completed"]}
-        answer = await self._client.request("POST", path, body=body, headers={"Cancel-After": CANCEL_AFTER})
+        headers = {"Cancel-After": CANCEL_AFTER}
+        answer = await self._client.request("POST", path, body=body, headers=headers, permit=permit)
         if answer.status >= 500:
             raise AnswerLost(f"Replicate answered with error {answer.status}.")
         raise_for(answer)

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import chromium, send, set_up
 from tests.cog import start_cog_server
-from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate
+from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate, Script
 from tests.site import Site
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
@@ -23,6 +23,12 @@ DESKTOP = {"width": 1200, "height": 750}
 PHONE = {"width": 390, "height": 760}
 EARLIER = ("Name three rivers of Europe.", "What does a lighthouse keeper do?", "Who wrote Romeo and Juliet?")
 SHOWN = ("What is the capital of France?", "Why is the sky blue?", "How many legs does a spider have?")
+
+ANSWERS = (
+    "Scouts look for flowers and come back to the hive. There they **dance**, which tells the others where to fly.",
+    "A bee that has found flowers dances in the hive. The angle of her dance tells the **direction**, how long she"
+    " waggles tells the **distance**.",
+)
 
 
 def main() -> None:
@@ -88,6 +94,14 @@ def show_admin() -> None:
         page.screenshot(path=FOLDER / "admin-pins.png")
         page.get_by_role("link", name=re.compile(f"changes? in {new.id[:12]}")).click()
         page.screenshot(path=FOLDER / "admin-schema-diff.png")
+        fake.script(*[Script(steps=[answer]) for answer in ANSWERS])
+        page.get_by_role("link", name="Compare what they answer").click()
+        page.get_by_label("Another prompt").fill("How do bees find flowers? Answer in two sentences.")
+        page.get_by_role("button", name="Run the comparison").click()
+        expect(page.get_by_role("button", name="Run it again")).to_be_visible()
+        page.get_by_label("Better").check()
+        expect(page.get_by_text("better in 1 of 1")).to_be_visible()
+        page.screenshot(path=FOLDER / "admin-comparison.png")
 
 
 def changed(schema: Mapping[str, Any]) -> dict[str, Any]:

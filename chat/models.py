@@ -295,11 +295,6 @@ class Message(models.Model):
     def is_running(self) -> bool:
         return self.prediction is not None and not self.prediction.is_terminal
 
-    @property
-    def is_substituted(self) -> bool:
-        """Whether another version answered than the one asked for."""
-        return self.prediction is not None and receipts.is_substituted(self.prediction)
-
     @cached_property
     def frame(self) -> Frame:
         """What a reader who has nothing yet is told of this answer."""

@@ -23,7 +23,6 @@ from predictions.bus import bus
 from predictions.database import query
 from predictions.models import Prediction, Worker
 from predictions.models.prediction import LEASE
-from predictions.receipts import is_substituted
 from predictions.signals import prediction_ended
 
 logger = logging.getLogger(__name__)
@@ -238,7 +237,7 @@ class Journal:
                 held = self._held.pop(change.prediction, None)
                 self._released.discard(change.prediction)
                 if change.is_last and held is not None:
-                    metrics.note_end(held, is_substituted=is_substituted(held))
+                    metrics.note_end(held)
             if change.is_last:
                 metrics.REPLACED_TEXTS.inc(change.replaces)
                 telling = asyncio.create_task(

@@ -91,11 +91,11 @@ REFUSED = Counter("parley_requests_refused", "Requests and frames beyond a limit
 WEBHOOKS = Counter("parley_webhooks", "Webhooks: taken, unsigned, unknown, large.", ["outcome"], registry=WEB)
 
 
-def note_end(prediction: "Prediction", *, is_substituted: bool) -> None:
+def note_end(prediction: "Prediction") -> None:
     """Count an end that is in the database, and whether another version answered than was asked for."""
     provider, began = prediction.model.provider.slug, prediction.created_at
     ENDED.labels(provider, prediction.status).inc()
-    SUBSTITUTED.labels(provider).inc(is_substituted)
+    SUBSTITUTED.labels(provider).inc(prediction.is_substituted)
     if prediction.first_output_at is not None:
         FIRST_TEXT_SECONDS.labels(provider).observe((prediction.first_output_at - began).total_seconds())
     if prediction.status == SUCCEEDED and prediction.completed_at is not None:

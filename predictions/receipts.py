@@ -27,7 +27,7 @@ from predictions.models.catalogue import schema_digest
 from predictions.outputs import DEEPEST, TOO_DEEP, decode_data_uri, is_data_uri, name_of
 from predictions.pins import Choice, NothingAnswers
 from predictions.prices import CURRENCY, Price, describe, format_cost
-from predictions.references import VERSION
+from predictions.references import VERSION, version_in
 from predictions.schema import FILE_REFERENCE, Input
 from predictions.schema_diff import HIDDEN
 
@@ -67,32 +67,8 @@ def grade_of(prediction: Prediction) -> Grade:
         return Grade.NAMED if prediction.started_at and _describes_itself(prediction) else Grade.OPAQUE
     if VERSION.fullmatch(prediction.answered_version):
         return Grade.PINNED
-    is_alias = prediction.answered_version and not _version_in(prediction.asked_for)
+    is_alias = prediction.answered_version and not version_in(prediction.asked_for)
     return Grade.NAMED if is_alias else Grade.OPAQUE
-
-
-def is_substituted(prediction: Prediction) -> bool:
-    """Whether the host says that another version answered than the one that was to answer."""
-    answered = prediction.answered_version
-    return bool(VERSION.fullmatch(answered)) and wanted_version(prediction) not in {"", answered}
-
-
-def wanted_version(prediction: Prediction) -> str:
-    """Return the exact version that was to answer; "" where whatever is behind a name was meant.
-
-    A deployment or an official model is asked by its name. Where somebody chose a version of it all the same, that
-    is the one that was meant.
-    """
-    if named := _version_in(prediction.asked_for):
-        return named
-    if prediction.version is None or prediction.chosen in {"", Prediction.Chosen.LATEST}:
-        return ""
-    return _version_in(prediction.version.identifier)
-
-
-def _version_in(reference: str) -> str:
-    last = reference.rpartition(":")[2]
-    return last if VERSION.fullmatch(last) else ""
 
 
 def _describes_itself(prediction: Prediction) -> bool:
@@ -234,11 +210,11 @@ class Receipt:
             provider=prediction.model.provider.name,
             provider_kind=prediction.model.provider.kind,
             asked_for=prediction.asked_for,
-            wanted_version=wanted_version(prediction),
+            wanted_version=prediction.wanted_version,
             answered_model=prediction.answered_model,
             answered_version=prediction.answered_version,
             grade=grade_of(prediction),
-            is_substituted=is_substituted(prediction),
+            is_substituted=prediction.is_substituted,
             chosen=prediction.chosen,
             chosen_because=str(prediction.get_chosen_display()),
             pin=PinNote.of(prediction.pin) if prediction.pin else None,

@@ -127,3 +127,9 @@ def _version(text: str) -> str:
     if not VERSION.fullmatch(version):
         raise ReferenceNotUnderstood(f"A version is written with all of its 64 hexadecimal digits. {EXAMPLES}")
     return version
+
+
+def version_in(reference: str) -> str:
+    """Return the exact version that a reference as it is sent names; "" if it names none."""
+    last = reference.rpartition(":")[2]
+    return last if VERSION.fullmatch(last) else ""

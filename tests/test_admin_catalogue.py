@@ -660,7 +660,7 @@ def test_an_admin_adds_models_by_pasting_and_by_searching(fake: FakeReplicate, t
         page.get_by_role("button", name="Look it up").click()
         expect(page.get_by_text("parrot is added")).to_be_visible()
         found["page"] = violations(page)
-        page.get_by_label("temperature").fill("warm")
+        page.get_by_label("temperature:", exact=True).fill("warm")
         page.get_by_role("button", name="Save", exact=True).click()
         expect(page.get_by_text("Must be a number.")).to_be_visible()
         found["refused"] = violations(page)

@@ -181,8 +181,8 @@ def test_an_end_is_counted_with_its_times(told: Any, questions: Model) -> None:
     began = timezone.now()
     times = {"first_output_at": began + timedelta(seconds=2), "completed_at": began + timedelta(seconds=20)}
     before = metrics.worker_figures()
-    metrics.note_end(ask(questions, status="succeeded", created_at=began, **times), is_substituted=True)
-    metrics.note_end(ask(questions, status="failed", created_at=began, completed_at=began), is_substituted=False)
+    metrics.note_end(ask(questions, status="succeeded", created_at=began, is_substituted=True, **times))
+    metrics.note_end(ask(questions, status="failed", created_at=began, completed_at=began))
     grown = {key: value - before.get(key, 0) for key, value in metrics.worker_figures().items()}
 
     assert grown["parley_predictions_ended_total|provider=replicate|status=succeeded"] == 1
@@ -207,7 +207,7 @@ def test_nothing_tells_who_asked_or_what(client: Client, alice: User, questions:
     prediction = ask(
         questions, user=alice, input={"prompt": "A secret plan"}, urls={"stream": "https://secret.example"}
     )
-    metrics.note_end(prediction, is_substituted=False)
+    metrics.note_end(prediction)
     Worker.objects.create(name="one:1", figures=metrics.worker_figures())
     text = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
 

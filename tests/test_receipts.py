@@ -26,7 +26,6 @@ from predictions.receipts import (
     compare_words,
     grade_of,
     in_seconds,
-    is_substituted,
 )
 from tests.browser import Open, send, violations
 from tests.conftest import WorkerThread, ended, make_model
@@ -93,13 +92,13 @@ def cog(schema_hash: str, *, answered: str = "", started: bool = True) -> Predic
     ],
 )
 def test_what_is_known_of_the_version_that_answered(prediction: Prediction, grade: Grade, substituted: bool) -> None:
-    assert (grade_of(prediction), is_substituted(prediction)) == (grade, substituted)
+    assert (grade_of(prediction), prediction.is_another(prediction.answered_version)) == (grade, substituted)
 
 
 @pytest.mark.parametrize("answered", ["A" * 64, "a" * 63, f"x:{B}", "b" * 65, "\N{ARABIC-INDIC DIGIT ONE}" * 64])
 def test_only_a_whole_version_of_a_host_is_proof(answered: str) -> None:
     assert grade_of(replicate(f"acme/parrot:{A}", answered)) == Grade.OPAQUE
-    assert not is_substituted(replicate(f"acme/parrot:{A}", answered))
+    assert not replicate(f"acme/parrot:{A}", answered).is_another(answered)
 
 
 @pytest.mark.parametrize(

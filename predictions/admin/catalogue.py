@@ -8,29 +8,33 @@ from urllib.parse import urlencode
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminErrorList, AdminForm
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from predictions import catalogue, pins, providers, validation
+from predictions import catalogue, comparisons, pins, providers, validation
 from predictions.admin import adding
 from predictions.admin.hosts import PATIENCE
-from predictions.admin.model_page import context_for
+from predictions.admin.model_page import TryForm, context_for, fieldsets_of, trial_context
 from predictions.admin.parameters import ModelForm, form_for
 from predictions.admin.read_only import ReadOnlyAdmin
-from predictions.models import Model, Prediction, Provider, Version
+from predictions.models import Model, Prediction, Provider, Trial, Version
 from predictions.standing import Standing, standings
 
 SEARCH_LENGTH = 200  # characters
 NAMES_TOLD = 5  # in a message
 ELSEWHERE = "The token for Replicate goes to PARLEY_REPLICATE_URL alone, which is a setting. Write that address."
 REFERENCE_LENGTH = 500  # characters
+FOLLOWS = "predictions.view_comparison"  # the right without which nobody is told how a trial goes on
 
 
 class ProviderForm(forms.ModelForm):
@@ -110,8 +114,15 @@ class ModelAdmin(admin.ModelAdmin):
         return ModelList
 
     def get_urls(self) -> list[URLPattern]:
-        look = self.admin_site.admin_view(self.look_view)
-        return [path("look/", look, name="predictions_model_look"), *super().get_urls()]
+        own = self.admin_site.admin_view
+        stop = "<int:pk>/try/<int:trial_pk>/stop/"
+        return [
+            path("look/", own(self.look_view), name="predictions_model_look"),
+            path("<int:pk>/try/", own(self.try_view), name="predictions_model_try"),
+            path("<int:pk>/try/<int:trial_pk>/", own(self.trial_view), name="predictions_model_trial"),
+            path(stop, own(self.trial_stop_view), name="predictions_model_trial_stop"),
+            *super().get_urls(),
+        ]
 
     # ------------------------------------------------------------ the list
 
@@ -122,7 +133,8 @@ class ModelAdmin(admin.ModelAdmin):
 
     @admin.display(description="name and reference", ordering="name")
     def titled(self, model: Model) -> str:
-        return format_html('{} <span class="reference">{}</span>', model.name, model.ref)
+        icon = format_html('<span class="model-icon" aria-hidden="true">{}</span> ', model.icon) if model.icon else ""
+        return format_html('{}{} <span class="reference">{}</span>', icon, model.name, model.ref)
 
     @admin.display(description="answers here")
     def answering(self, model: Model) -> str:
@@ -229,28 +241,17 @@ class ModelAdmin(admin.ModelAdmin):
 
     def get_form(self, request: HttpRequest, obj: Model | None = None, change: bool = False, **options: Any) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
-            options["form"] = form_for(obj, pins.version_for(obj))
+            options["form"] = _form_of(request, obj)
         return super().get_form(request, obj, change, **options)
 
     def get_changelist_form(self, request: HttpRequest, **options: Any) -> Any:
         return super().get_changelist_form(request, **{"form": forms.ModelForm, **options})
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        parameters: tuple[str, ...] = ("default_input",)
+        form = ModelForm
         if obj is not None and self.has_change_permission(request, obj):
-            parameters = (*form_for(obj, pins.version_for(obj)).asked, "default_input")
-        return (
-            ("What people see", {"fields": ("name", "description", "order")}),
-            ("Access", {"fields": ("enabled", "groups", "concurrency")}),
-            ("How it is asked", {"fields": ("system_prompt", "context_length")}),
-            (
-                "Default parameters",
-                {
-                    "fields": parameters,
-                    "description": "Sent with every question. What is left empty is the model’s own affair.",
-                },
-            ),
-        )
+            form = _form_of(request, obj)
+        return fieldsets_of(form)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -258,16 +259,22 @@ class ModelAdmin(admin.ModelAdmin):
         model = self.get_object(request, object_id)
         context = extra_context or {}
         if model is not None and self.has_view_or_change_permission(request, model):
-            context |= context_for(model, request.GET.get("part", ""))
-            context |= {
-                "title": model.name,
-                "subtitle": None,
-                "show_save_and_add_another": False,
-                "may_decide": request.user.has_perm("predictions.add_pin"),
-                "may_look_at_pins": request.user.has_perm("predictions.view_pin")
-                or request.user.has_perm("predictions.add_pin"),
-            }
+            context |= self._page(request, model, request.GET.get("part", ""))
+            if "try_prompt" in request.POST:
+                context["asked"] = TryForm(initial=request.POST.dict())  # what is typed outlives a fault elsewhere
         return super().change_view(request, object_id, form_url, context)
+
+    def _page(self, request: HttpRequest, model: Model, part: str = "") -> dict[str, Any]:
+        """Return what the templates of a model's page name beside its form."""
+        return context_for(model, part) | {
+            "title": model.name,
+            "subtitle": None,
+            "show_save_and_add_another": False,
+            "may_decide": request.user.has_perm("predictions.add_pin"),
+            "may_look_at_pins": request.user.has_perm("predictions.view_pin")
+            or request.user.has_perm("predictions.add_pin"),
+            "may_follow": request.user.has_perm(FOLLOWS),
+        }
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -275,6 +282,88 @@ class ModelAdmin(admin.ModelAdmin):
         if names:
             listed = ", ".join(names[:NAMES_TOLD])
             messages.warning(request, f"The version that answers here knows nothing of these parameters: {listed}.")
+
+    # ------------------------------------------------------------ trying it out
+
+    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask the version that answers by the form as it is, without saving that."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        model = self._tried(request, pk)
+        form = self.get_form(request, model, change=True)(request.POST, instance=model)
+        asked = TryForm(request.POST)
+        if not (asked.is_valid() & form.is_valid()) or form.version is None:
+            return self._try_refused(request, pk, form, asked)
+        trial = comparisons.try_out(form.instance, form.version, asked.cleaned_data["try_prompt"], user=request.user)
+        if _wants_json(request):
+            html = render_to_string("admin/predictions/model/_trial.html", trial_context(trial), request)
+            return JsonResponse({"html": html})
+        return self._typed_page(request, pk, form, asked, trial)
+
+    def _tried(self, request: HttpRequest, pk: int) -> Model:
+        """Load a model that may be tried, as it is saved: a form changes the one that it is given."""
+        model: Model | None = self.get_object(request, str(pk))
+        if model is None:
+            raise Http404
+        if not self.has_change_permission(request, model) or not request.user.has_perm(FOLLOWS):
+            raise PermissionDenied
+        return model
+
+    def _try_refused(self, request: HttpRequest, pk: int, form: ModelForm, asked: TryForm) -> HttpResponse:
+        if form.version is None:
+            asked.add_error("try_prompt", "Nothing answers here, so there is nothing to try.")
+        if _wants_json(request):
+            return JsonResponse({"errors": {**form.errors, **asked.errors}}, status=422)
+        return self._typed_page(request, pk, form, asked)
+
+    def _typed_page(
+        self, request: HttpRequest, pk: int, form: ModelForm, asked: TryForm, trial: Trial | None = None
+    ) -> HttpResponse:
+        """Show the model's page with its form as it was typed, for browsers without scripts."""
+        model = self._tried(request, pk)
+        shown = AdminForm(form, list(self.get_fieldsets(request, model)), {}, model_admin=self)
+        context = {
+            **self.admin_site.each_context(request),
+            **self._page(request, model),
+            "adminform": shown,
+            "errors": AdminErrorList(form, []),
+            "media": self.media + shown.media,
+            "inline_admin_formsets": [],
+            "object_id": str(pk),
+            "original": model,
+            "is_popup": False,
+            "to_field": None,
+            "preserved_filters": self.get_preserved_filters(request),
+            "asked": asked,
+            **(trial_context(trial) if trial else {}),
+        }
+        address = reverse("admin:predictions_model_change", args=[pk])
+        answer = self.render_change_form(request, context, change=True, obj=model, form_url=address)
+        answer.status_code = 200 if trial else 422
+        return answer
+
+    def trial_view(self, request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
+        """Show a try on a page of its own, which browsers without scripts load again."""
+        model = self._tried(request, pk)
+        context = {
+            **self.admin_site.each_context(request),
+            **trial_context(_trial_of(model, trial_pk)),
+            "title": f"A try of {model}",
+            "opts": self.opts,
+            "original": model,
+        }
+        return TemplateResponse(request, "admin/predictions/model/trial.html", context)
+
+    def trial_stop_view(self, request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
+        """Stop a try; what is there of its answer stays."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        trial = _trial_of(self._tried(request, pk), trial_pk)
+        if trial.prediction is not None:
+            trial.prediction.request_cancel()
+        if _wants_json(request):
+            return JsonResponse({})
+        return HttpResponseRedirect(reverse("admin:predictions_model_trial", args=[pk, trial_pk]))
 
 
 @admin.register(Version)
@@ -293,6 +382,23 @@ class VersionAdmin(ReadOnlyAdmin):
         if version.gone_at is not None:
             return "gone"
         return "can answer" if version.is_described else "not described yet"
+
+
+def _form_of(request: HttpRequest, model: Model) -> type[ModelForm]:
+    """Return the form of the model that `request` is about. It looks at the pins, so a page makes it once."""
+    made: dict[int, type[ModelForm]] = vars(request).setdefault("model_forms", {})
+    if model.pk not in made:
+        made[model.pk] = form_for(model, pins.version_for(model))
+    return made[model.pk]
+
+
+def _trial_of(model: Model, pk: int) -> Trial:
+    tries = Trial.objects.filter(case=None, version__model=model).defer("version__openapi_schema")
+    return get_object_or_404(tries.select_related("prediction", "version"), pk=pk)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept", "").startswith("application/json")
 
 
 def _newer(model: Model, count: int) -> str:

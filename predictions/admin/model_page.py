@@ -1,23 +1,31 @@
-"""What a model's page shows beside its form: what answers, what its host tells, what it takes, its versions."""
+"""What a model's page shows around its form: what answers, what its host tells, what it takes, its versions, a try."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.urls import reverse
 
 from predictions import pins
+from predictions.admin import overrides
 from predictions.admin.adding import count_of, web_address
 from predictions.admin.inputs import rows_of
-from predictions.models import Model, Provider, Version
+from predictions.admin.parameters import ModelForm
+from predictions.models import Model, Provider, Trial, Version
+from predictions.models.comparison import LONGEST_PROMPT
 from predictions.references import ReferenceNotUnderstood, parse
 from predictions.schema_words import OUTPUTS
 from predictions.standing import Standing, standings
 
 VERSIONS_SHOWN = 20
 EXAMPLE_LENGTH = 2_000  # characters
+EXAMPLE_ASKED = 500  # characters of a host's example that is proposed as a try
+FIRST_TRY = "Say hello in one sentence."
+UNSAID = "What is left as it is known comes from its family, or from the names of its inputs."
+PRICES = "In US dollars, as its host charges; the parts add up. Without any, no costs are told."
 PARTS = {"": "Settings", "inputs": "Inputs", "versions": "Versions", "facts": "From its host"}
 LINKS = {
     "license_url": "Licence",
@@ -25,6 +33,14 @@ LINKS = {
     "paper_url": "Paper",
     "cover_image_url": "Cover image",
 }
+
+
+class TryForm(forms.Form):
+    """What a model is asked to see how it does."""
+
+    try_prompt = forms.CharField(
+        max_length=LONGEST_PROMPT, error_messages={"required": "Write what is to be asked first."}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +72,11 @@ def context_for(model: Model, part: str) -> dict[str, Any]:
         "standing": standing,
         "nothing_answers": _why_nothing(model) if version is None else "",
         "environment": settings.ENVIRONMENT,
+        "page": reverse("admin:predictions_model_change", args=[model.pk]),
         "pins_page": reverse("admin:predictions_pin_model", args=[model.pk]),
     }
+    if not context["part"] and version is not None:
+        context["asked"] = TryForm(initial={"try_prompt": _first_try(model, version)})
     if part == "inputs" and version is not None:
         context |= {"rows": rows_of(version.inputs), "output": OUTPUTS[version.output_kind]}
     if part == "versions":
@@ -66,6 +85,46 @@ def context_for(model: Model, part: str) -> dict[str, Any]:
     if part == "facts":
         context |= {"facts": list(_facts(model)), "example": list(_example(model))}
     return context
+
+
+def fieldsets_of(form: type[ModelForm]) -> Any:
+    """Return the parts of a model's form, as Django's admin takes them."""
+    roles = [name for name in overrides.ROLE_FIELDS if name in form.base_fields]
+    said = [*roles, overrides.CONTEXT, overrides.LAYOUT, overrides.TEMPLATE] if roles else []
+    prices = list(overrides.PRICE_FIELDS) if roles else []
+    parameters = {"description": "Sent with every question. What is left empty is the model’s own affair."}
+    return [
+        ("What people see", {"fields": ("name", "icon", "description", "order")}),
+        ("Access", {"fields": ("enabled", "groups", "concurrency")}),
+        ("How it is asked", {"fields": ("system_prompt", "context_length")}),
+        ("Default parameters", {"fields": (*form.asked, "default_input"), **parameters}),
+        (
+            "What its schema does not say",
+            {"fields": (*said, "override"), "classes": ("override",), "description": UNSAID},
+        ),
+        *([("What it costs", {"fields": prices, "classes": ("override",), "description": PRICES})] if prices else []),
+    ]
+
+
+def trial_context(trial: Trial) -> dict[str, Any]:
+    """Return what the template of a try names."""
+    sent = trial.prediction.input if trial.prediction else None
+    ids = [trial.version.model_id, trial.pk]
+    return {
+        "trial": trial,
+        "sent": json.dumps(sent, indent=2, ensure_ascii=False) if sent is not None else "",
+        "trial_page": reverse("admin:predictions_model_trial", args=ids),
+        "stop_page": reverse("admin:predictions_model_trial_stop", args=ids),
+    }
+
+
+def _first_try(model: Model, version: Version) -> str:
+    """Return a short prompt: that of its host's example, if it has one."""
+    facts = model.facts if isinstance(model.facts, dict) else {}
+    example = facts.get("default_example")
+    given = example.get("input") if isinstance(example, dict) else None
+    asked = given.get(model.family_of(version).prompt) if isinstance(given, dict) else None
+    return asked if isinstance(asked, str) and 0 < len(asked.strip()) <= EXAMPLE_ASKED else FIRST_TRY
 
 
 def _why_nothing(model: Model) -> str:

@@ -22,6 +22,7 @@ from predictions.models.pin import Pin
 from predictions.prices import Price, PriceNotUnderstood, cost
 from predictions.progress import progress_of
 from predictions.queue import fair_order, within_slots
+from predictions.references import VERSION, version_in
 from predictions.schema import OutputKind
 from predictions.transcript import Transcript
 
@@ -201,6 +202,7 @@ class Prediction(models.Model):
     metrics = models.JSONField(default=dict, blank=True)
     price = models.JSONField(null=True, blank=True)  # as `prices.Price` writes it, as it was then
     cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
+    is_substituted = models.BooleanField(default=False)  # another version answered than was to
     rating = models.SmallIntegerField(null=True, blank=True, choices=Rating)
 
     created_at = models.DateTimeField(default=timezone.now)
@@ -230,7 +232,7 @@ class Prediction(models.Model):
     STATE: ClassVar[tuple[str, ...]] = (
         *("status", "edition", "error", "logs", "progress", "file_count", "metrics", "cost"),
         *("asked_at", "lost_at", "started_at", "first_output_at", "completed_at", "not_before", "attempts", "losses"),
-        *("asked_for", "provider_id", "answered_model", "answered_version", "urls"),
+        *("asked_for", "provider_id", "answered_model", "answered_version", "is_substituted", "urls"),
     )
 
     class Meta:
@@ -240,7 +242,9 @@ class Prediction(models.Model):
                 fields=["leased_until"],
                 name="prediction_active",
                 condition=Q(status__in=(STARTING, PROCESSING)),
-            )
+            ),
+            models.Index(fields=["-created_at"], name="prediction_substituted", condition=Q(is_substituted=True)),
+            models.Index(fields=["version", "-created_at"], name="prediction_of_version"),
         ]
         constraints = [models.CheckConstraint(condition=Q(status__in=STATUSES), name="prediction_status_is_known")]
 
@@ -252,6 +256,23 @@ class Prediction(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def wanted_version(self) -> str:
+        """The exact version that was to answer; "" where whatever is behind a name was meant.
+
+        A deployment or an official model is asked by its name. Where somebody chose a version of it all the same, that
+        is the one that was meant.
+        """
+        if named := version_in(self.asked_for):
+            return named
+        if self.version is None or self.chosen in {"", self.Chosen.LATEST}:
+            return ""
+        return version_in(self.version.identifier)
+
+    def is_another(self, answered: str) -> bool:
+        """Whether `answered` is an exact version, and not the one that was to answer."""
+        return bool(VERSION.fullmatch(answered)) and self.wanted_version not in {"", answered}
 
     @property
     def output_kind(self) -> OutputKind:
@@ -400,6 +421,7 @@ class Prediction(models.Model):
             provider_id=snapshot.provider_id,
             answered_model=snapshot.model,
             answered_version=snapshot.version,
+            is_substituted=self.is_another(snapshot.version),
             urls=snapshot.urls,
             lost_at=None,
         )

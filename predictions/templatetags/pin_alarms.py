@@ -1,5 +1,6 @@
 """What an admin should know of the pins, for the admin's front page."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -8,12 +9,20 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.template.context import Context
 
-from predictions.models import Model, Pin
+from predictions import clock
+from predictions.models import Model, Pin, Prediction
 from predictions.standing import answering, latest_of, newest_pins
 
 register = template.Library()
 
 NAMED = 10  # of each kind; the rest is a number
+SUBSTITUTED_SINCE = timedelta(days=7)
+
+
+def _substituted() -> int:
+    """How many answers came from another version than was asked for in the last days."""
+    since = clock.now() - SUBSTITUTED_SINCE
+    return Prediction.objects.filter(is_substituted=True, created_at__gt=since).count()
 
 
 @register.inclusion_tag("admin/predictions/pin/_alarms.html", takes_context=True)
@@ -34,5 +43,6 @@ def pin_alarms(context: Context) -> dict[str, Any]:
         "gone_more": max(0, len(gone) - NAMED),
         "unpinned": unpinned[:NAMED],
         "unpinned_count": len(unpinned),
+        "substituted": _substituted() if user.has_perm("predictions.view_prediction") else 0,
         "newer": sum(bool(pin.newer) for pin in pins),  # type: ignore[attr-defined]
     }

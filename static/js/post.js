@@ -11,7 +11,7 @@ const SIGNED_OUT = "You are signed out. Sign in in another tab, then send again.
  *
  * @param {string} url
  * @param {FormData} fields the CSRF token among them
- * @returns {Promise<{url?: string, problem?: string}>} where to look now, or what went wrong, in words
+ * @returns {Promise<{body?: object, problem?: string}>} what the server said, and what went wrong, in words
  */
 export async function post(url, fields) {
   let response;
@@ -25,7 +25,7 @@ export async function post(url, fields) {
     return { problem: SIGNED_OUT }; // to the login page, the only one that this ends at
   }
   const body = await response.json().catch(() => null);
-  return response.ok && body ? { url: body.url } : { problem: inWords(body) };
+  return response.ok && body ? { body } : { body, problem: inWords(body) };
 }
 
 /** Say what the body of a refusal says: `{"errors": {field: [text]}}` or `{"detail": text}`. */

@@ -1,12 +1,8 @@
 import "./answers.js";
 import { announce } from "../announcer.js";
 import { parseOwn } from "../markup.js";
-import { inWords } from "../post.js";
+import { post } from "../post.js";
 
-const PATIENCE = 30_000; // milliseconds; the answer itself comes later, and in pieces
-
-const LOST = "The server could not be reached. Try again in a moment.";
-const SIGNED_OUT = "You are signed out. Sign in in another tab, then try again.";
 const FAULTS = "Mend what is marked in the form, then try again.";
 
 // <try-out action="/…/try/"> beside the form of a model: .try__prompt, .try__problem, .try__begin, .try__place
@@ -43,7 +39,7 @@ export class TryOut extends HTMLElement {
     this.#busy = true;
     this.#say("");
     unmark(this.#form);
-    const { body, problem } = await send(this.getAttribute("action"), new FormData(this.#form));
+    const { body, problem } = await post(this.getAttribute("action"), new FormData(this.#form));
     if (body?.html) {
       this.#place.replaceChildren(...parseOwn(body.html));
       this.#busy = this.querySelector("streaming-answer") !== null;
@@ -56,7 +52,7 @@ export class TryOut extends HTMLElement {
 
   async #stop(button) {
     button.disabled = true;
-    const { problem } = await send(button.formAction, new FormData(this.#form));
+    const { problem } = await post(button.formAction, new FormData(this.#form));
     if (problem) {
       button.disabled = false;
       this.#say(problem);
@@ -100,21 +96,6 @@ export class TryOut extends HTMLElement {
   get #place() {
     return this.querySelector(".try__place");
   }
-}
-
-async function send(url, fields) {
-  let response;
-  try {
-    const signal = AbortSignal.timeout(PATIENCE);
-    response = await fetch(url, { method: "POST", body: fields, headers: { Accept: "application/json" }, signal });
-  } catch {
-    return { problem: LOST };
-  }
-  if (response.redirected) {
-    return { problem: SIGNED_OUT }; // to the login page, the only one that this ends at
-  }
-  const body = await response.json().catch(() => null);
-  return { body, problem: response.ok && body ? "" : inWords(body) };
 }
 
 /** Show what is wrong with a field as Django's admin does; return its row, if it has one. */

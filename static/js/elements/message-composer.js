@@ -31,16 +31,16 @@ export class MessageComposer extends HTMLElement {
   async #send() {
     this.#busy = true;
     this.#say("");
-    const { url, problem } = await post(this.#form.action, new FormData(this.#form));
+    const { body, problem } = await post(this.#form.action, new FormData(this.#form));
     if (problem) {
       this.#busy = false;
       this.#say(problem);
-    } else if (url === location.pathname) {
+    } else if (body.url === location.pathname) {
       this.#busy = false;
-      this.#beginAnew(url);
+      this.#beginAnew(body.url);
     } else {
       sessionStorage.removeItem(this.#draft);
-      location.assign(url); // and stay busy until that page is there
+      location.assign(body.url); // and stay busy until that page is there
     }
     this.#showSendable();
     this.#box.focus();

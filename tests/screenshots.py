@@ -20,6 +20,7 @@ from tests.site import Site
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
 DESKTOP = {"width": 1200, "height": 750}
+WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 760}
 EARLIER = ("Name three rivers of Europe.", "What does a lighthouse keeper do?", "Who wrote Romeo and Juliet?")
 SHOWN = ("What is the capital of France?", "Why is the sky blue?", "How many legs does a spider have?")
@@ -102,6 +103,16 @@ def show_admin() -> None:
         page.get_by_label("Better").check()
         expect(page.get_by_text("better in 1 of 1")).to_be_visible()
         page.screenshot(path=FOLDER / "admin-comparison.png")
+        fake.script(Script(steps=["A lighthouse keeper tends the lamp, winds the clockwork, and keeps a log."]))
+        page.set_viewport_size(WIDE)
+        page.goto(f"{site.url}/admin/predictions/model/")
+        page.get_by_role("link", name="parrot").click()
+        page.get_by_label("What to ask").fill("What does a lighthouse keeper do?")
+        page.get_by_role("button", name="Try it").click()
+        expect(page.get_by_text("and keeps a log.")).to_be_visible()
+        expect(page.get_by_text("First token")).to_be_visible()
+        page.evaluate("scrollTo(0, 0)")
+        page.screenshot(path=FOLDER / "admin-try.png")
 
 
 def changed(schema: Mapping[str, Any]) -> dict[str, Any]:

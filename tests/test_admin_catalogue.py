@@ -1,13 +1,11 @@
 """The catalogue in the admin: models are found, added, described and set, by those who may."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -15,11 +13,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from chat.models import User
 from predictions.admin.catalogue import ModelAdmin
 from predictions.models import Model, Pin, Provider, Version
+from tests.browser import chromium, set_up, violations
 from tests.cog import CogServer, start_cog_server
 from tests.conftest import make_model
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate
@@ -617,16 +616,7 @@ def test_a_page_of_a_model_takes_few_queries_however_many_versions_it_has(
 
 # ---------------------------------------------------------------- in a browser
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-PASSWORD = "a long enough phrase"
 BOX = "Paste a reference, or search Replicate"
-
-
-def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe finds. It does not fetch the style sheets anew, which the CSP would refuse it."""
-    response = Axe().run(page, options={"preload": False}).response
-    return [(found["id"], found["nodes"][0]["html"]) for found in response["violations"]]
 
 
 def test_an_admin_adds_models_by_pasting_and_by_searching(fake: FakeReplicate, tmp_path: Path) -> None:
@@ -638,17 +628,11 @@ def test_an_admin_adds_models_by_pasting_and_by_searching(fake: FakeReplicate, t
     }
     asked: list[str] = []
     complaints: list[str] = []
-    with Site(tmp_path, environment) as site, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with Site(tmp_path, environment) as site, chromium() as browser:
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(site.address)
-        page.get_by_label("Username").fill("alice")
-        page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password confirmation").fill(PASSWORD)
-        page.get_by_role("button", name="Create account").click()
-        expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+        set_up(page, site.address)
         page.goto(site.url + ADD)
         found = {"empty": violations(page)}
 
@@ -682,7 +666,6 @@ def test_an_admin_adds_models_by_pasting_and_by_searching(fake: FakeReplicate, t
         expect(page.get_by_text("No new versions.")).to_be_visible()
         expect(page.get_by_role("link", name="poet acme/poet")).to_be_visible()
         found["list"] = violations(page)
-        browser.close()
 
     assert {name: faults for name, faults in found.items() if faults} == {}
     assert complaints == []

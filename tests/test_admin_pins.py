@@ -2,13 +2,11 @@
 
 import copy
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.template import Context, Template
@@ -17,19 +15,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import strip_tags
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from chat.models import User
 from predictions.models import Model, Pin, Provider, Version
 from predictions.pins import NothingAnswers, choose
 from predictions.standing import answering, latest_of, standings
+from tests.browser import chromium, violations, visiting
 from tests.fake_replicate import CHAT_SCHEMA
 
 pytestmark = pytest.mark.django_db
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-PATIENCE = 15_000  # milliseconds
 OVERVIEW = "/admin/predictions/pin/"
 RELEASED = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -570,40 +566,28 @@ def test_newer_versions_are_counted_by_their_release(model: Model, old: Version,
 
 @pytest.fixture
 def page(transactional_db: None, live_server: Any, admin: Client, model: Model, new: Version) -> Iterator[Page]:
-    """A browser in which alice is signed in; what a page logs as an error fails the test."""
-    complaints: list[str] = []
-    cookie = {"name": "sessionid", "value": admin.cookies["sessionid"].value, "url": live_server.url}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        context = browser.new_context(base_url=live_server.url, reduced_motion="reduce")
-        context.add_cookies([cookie])
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(OVERVIEW)
-        yield page
-        browser.close()
-    assert complaints == []
+    """A browser in which alice is signed in."""
+    cookie = {"name": "sessionid", "value": admin.cookies["sessionid"].value, "domain": "localhost", "path": "/"}
+    with chromium() as browser, visiting(browser, live_server.url, {"cookies": [cookie]}) as open_page:
+        yield open_page(OVERVIEW, reduced_motion="reduce")
 
 
-def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe finds, in either theme. It does not fetch the style sheets anew, which the CSP would refuse it."""
+def in_both_themes(page: Page) -> list[tuple[str, str]]:
+    """What axe finds."""
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.evaluate(
             "Promise.allSettled(document.getAnimations().map(each => each.finished))"
         )  # colours change slowly
-        response = Axe().run(page, options={"preload": False}).response
-        found += [(fault["id"], fault["nodes"][0]["html"]) for fault in response["violations"]]
+        found += violations(page)
     page.emulate_media(color_scheme="light")
     return found
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_admin_pins_reads_the_diff_and_rolls_back(page: Page, model: Model) -> None:
-    name, found = model.name, {"the overview": violations(page)}
+    name, found = model.name, {"the overview": in_both_themes(page)}
     page.get_by_role("link", name=name, exact=True).click()
     expect(page.get_by_text("No version is pinned in production.")).to_be_visible()
     page.get_by_role("link", name="Pin aaaaaaaaaaaa in production", exact=True).click()
@@ -614,22 +598,22 @@ def test_an_admin_pins_reads_the_diff_and_rolls_back(page: Page, model: Model) -
     page.get_by_role("link", name="3 changes in ffffffffffff").click()
     expect(page.get_by_text("“temperature” is gone")).to_be_visible()
     expect(page.get_by_text("It is set to 0.2 today.")).to_be_visible()
-    found["the diff"] = violations(page)
+    found["the diff"] = in_both_themes(page)
     page.get_by_role("link", name="Pin ffffffffffff in production").click()
     expect(page.get_by_text("“temperature” is gone")).to_be_visible()
     page.get_by_label("Fallback", exact=True).select_option(label="aaaaaaaaaaaa · 01 Mar 2026")
     page.get_by_label("Why").fill("It answers in whole sentences.")
-    found["the form"] = violations(page)
+    found["the form"] = in_both_themes(page)
     page.get_by_role("button", name="Pin ffffffffffff in production").click()
     expect(page.get_by_text("It answers in whole sentences.")).to_be_visible()
 
     earlier = page.get_by_role("listitem").filter(has=page.get_by_role("button", name="Roll back to this"))
     earlier.get_by_label("Why").fill("It rambles.")
-    found["the page"] = violations(page)
+    found["the page"] = in_both_themes(page)
     earlier.get_by_role("button", name="Roll back to this").click()
     expect(page.get_by_text("Rolled back to aaaaaaaaaaaa in production.")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="Counts now")).to_contain_text("It rambles.")
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    found["the page on a phone"] = violations(page)
+    found["the page on a phone"] = in_both_themes(page)
     assert {where: faults for where, faults in found.items() if faults} == {}

@@ -31,12 +31,6 @@ LONG_TEXT = "".join(PIECES)
 GROWTH = 12  # MiB that a process may grow by; the text as JSON has 24
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[FakeReplicate]:
-    with FakeReplicate() as fake:
-        yield fake
-
-
 class Web:
     """A web process and a worker, and the first admin."""
 

@@ -1,6 +1,7 @@
 """Predictions in the admin."""
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -22,6 +23,9 @@ class PredictionAdmin(ReadOnlyAdmin):
         *("created_at", "asked_at", "started_at", "first_output_at", "completed_at", "cancel_requested_at"),
         *("attempts", "provider_id", "worker", "leased_until"),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Prediction]:
+        return super().get_queryset(request).defer("input", "output", "logs", "urls")  # long, and never shown here
 
     @admin.display(description="answered by")
     def answered(self, prediction: Prediction) -> str:

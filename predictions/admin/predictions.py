@@ -13,7 +13,7 @@ from predictions.models import Prediction
 class PredictionAdmin(ReadOnlyAdmin):
     """How predictions went; what was asked and answered is their owners' alone."""
 
-    list_display = ("created_at", "model", "answered", "status", "user", "completed_at", "attempts")
+    list_display = ("created_at", "model", "answered", "status", "user")
     list_select_related = ("model", "user")
     list_filter = ("status", "is_substituted", "model")
     date_hierarchy = "created_at"

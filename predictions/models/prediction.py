@@ -202,7 +202,7 @@ class Prediction(models.Model):
     metrics = models.JSONField(default=dict, blank=True)
     price = models.JSONField(null=True, blank=True)  # as `prices.Price` writes it, as it was then
     cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
-    is_substituted = models.BooleanField(default=False)  # another version answered than was to
+    is_substituted = models.BooleanField("another version answered", default=False)
     rating = models.SmallIntegerField(null=True, blank=True, choices=Rating)
 
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,14 +1,34 @@
 """What people send."""
 
+import uuid
 from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm
 
 from chat.models import Message, User
+from predictions.attachments import MOST
 from predictions.models import Model
+from predictions.parameter_fields import FIELDS_MOST, LONGEST
+from predictions.pins import InputRefused, NothingAnswers
 
 LONGEST_MESSAGE = 32_000  # characters
+PARAMETER = "parameter:"  # begins the names of the fields of the composer's panel
+
+
+class UploadsField(forms.Field):
+    """The ids of the files that go with a message."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[uuid.UUID]:  # what a browser sends
+        try:
+            keys = [uuid.UUID(key) for key in value or ()]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise forms.ValidationError("The files were not understood. Remove them, and add them again.") from error
+        if len(keys) > MOST:
+            raise forms.ValidationError(f"There are {len(keys)} files here, and one message takes {MOST}. Remove some.")
+        return keys
 
 
 class MessageForm(forms.Form):
@@ -26,6 +46,7 @@ class MessageForm(forms.Form):
         to_field_name="slug",
         error_messages={"invalid_choice": "This model is not available now. Choose another one."},
     )
+    uploads = UploadsField(required=False)
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:  # those of forms.Form
         super().__init__(*args, **kwargs)
@@ -34,6 +55,29 @@ class MessageForm(forms.Form):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
         return text.replace("\r\n", "\n")
+
+    def clean(self) -> dict[str, Any]:
+        names = [name for name in self.data if name.startswith(PARAMETER)][:FIELDS_MOST]
+        texts = {name: str(self.data.get(name)) for name in names}
+        for name in [name for name, text in texts.items() if len(text) > LONGEST]:
+            self._tell_at(name, f"This is too long: write at most {LONGEST:,} characters.")
+        self.cleaned_data["parameters"] = {name.removeprefix(PARAMETER): text for name, text in texts.items()}
+        return self.cleaned_data
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What is sent with the question."""
+        return {"uploads": self.cleaned_data["uploads"], "parameters": self.cleaned_data["parameters"]}
+
+    def note_refusal(self, error: NothingAnswers) -> None:
+        """Tell why no model was asked; where it is for a parameter, at that field, too."""
+        self.add_error("model", str(error))
+        for name, problem in error.problems.items() if isinstance(error, InputRefused) else ():
+            self._tell_at(PARAMETER + name, problem)
+
+    def _tell_at(self, name: str, problem: str) -> None:
+        # Fields of the panel are those of a version, and none of this form’s.
+        self.errors[name] = self.error_class([problem])
 
     def check_id_is_free_for(self, user: User) -> None:
         """Refuse an id that is a message of somebody else's."""

@@ -8,6 +8,7 @@ The browser does the same, in static/js/markdown/, for the part of an answer tha
 """
 
 import html
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,11 +18,15 @@ import pygments
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text
+
+from chat import formulas
+from predictions.thoughts import split_thoughts
 
 MAX_LENGTH = 250_000  # code points; a longer answer is shown as it is. The worst text of this size takes four seconds
 MAX_DEPTH = 18  # levels of quotes and lists, a list being two; the parser drops what is deeper than 20
@@ -43,21 +48,47 @@ LANGUAGES = {
 
 TAGS = {
     "a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
-    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "span", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 ALIGNMENTS = {"align-left", "align-center", "align-right"}
 CLASSES = {
-    "div": {"code", "code__bar", "table"},
+    "div": {"code", "code__bar", "footnote", "formula", "table"},
     "pre": {"plain"},
-    "span": {name for name in STANDARD_TYPES.values() if name},
+    "span": {"formula", "task", "task--done", *(name for name in STANDARD_TYPES.values() if name)},
+    "sup": {"footnote-mark"},
     "td": ALIGNMENTS,
     "th": ALIGNMENTS,
 }
 
+ELEMENTS = {
+    "footnote_label": "<sup>{}</sup> ",
+    "footnote_mark": '<sup class="footnote-mark">{}</sup>',
+    "formula": '<div class="formula">{}</div>\n',
+    "formula_in_line": '<span class="formula">{}</span>',
+    "task": '<span class="task">{}</span> ',
+    "task_done": '<span class="task task--done">{}</span> ',
+}
+TASK = re.compile(r"\[([ xX])\] +(?=\S)")
+FOOTNOTE = re.compile(r"\[\^([^\]\s]{1,30})\]:[ \t]+(?=\S)")
+FOOTNOTE_MARK = re.compile(r"\[\^([^\]\s]{1,30})\]")
+
 
 def render(text: str) -> str:
-    """Return the Markdown `text` as safe HTML; text that is too long to parse in good time comes as it is."""
+    """Return the Markdown `text` as safe HTML; text that is too long to parse in good time comes as it is.
+
+    A model's thoughts at its beginning are folded into one line.
+    """
+    thoughts, answer = split_thoughts(text)
+    if not thoughts:
+        return render_part(answer)
+    return (
+        '<details class="thoughts"><summary>Thoughts</summary>'
+        f'<div class="thoughts__text">{render_part(thoughts)}</div></details>\n{render_part(answer)}'
+    )
+
+
+def render_part(text: str) -> str:
     if len(text) > MAX_LENGTH:
         return sanitize(f'<pre class="plain">{html.escape(text)}</pre>')
     return sanitize(PARSER.render(text))
@@ -96,14 +127,98 @@ def keep_deep_text(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return True
 
 
+def read_formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Take lines from `$$` to `$$`, or from `\\[` to `\\]`, as a formula."""
+    closing = formulas.CLOSINGS.get(line_of(state, start)[:2])
+    if closing in {None, "\\)"} or state.is_code_block(start):
+        return False
+    for line in range(start, min(end, start + formulas.MAX_LINES)):
+        words = line_of(state, line)
+        begins_anew = line > start and words.startswith("\\[")
+        if not words or begins_anew or state.sCount[line] < state.blkIndent:
+            return False
+        _, closes, behind = words[2 if line == start else 0 :].partition(closing)
+        if closes:
+            return not behind.strip() and (silent or push_formula(state, start, line + 1))
+    return False
+
+
+def push_formula(state: StateBlock, start: int, end: int) -> bool:
+    formula = state.push("formula", "div", 0)
+    formula.content = state.getLines(start, end, state.blkIndent, False).strip()
+    formula.map = [start, end]
+    state.line = end
+    return True
+
+
+def read_formula_in_line(state: StateInline, silent: bool) -> bool:
+    end = formulas.formula_at(state.src, state.pos)
+    if end is None or end > state.posMax:
+        return False
+    if not silent:
+        state.push("formula_in_line", "span", 0).content = state.src[state.pos : end]
+    state.pos = end
+    return True
+
+
+def read_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Take `[^1]: …` and the lines behind it, up to an empty one or the next footnote."""
+    found = FOOTNOTE.match(line_of(state, start))
+    if found is None or silent or state.is_code_block(start):
+        return False
+    behind = start + 1
+    while behind < end and line_of(state, behind) and state.sCount[behind] >= state.blkIndent:
+        if FOOTNOTE.match(line_of(state, behind)):
+            break
+        behind += 1
+    state.env.setdefault("footnotes", set()).add(found[1])
+    state.push("footnote_open", "div", 1).attrSet("class", "footnote")
+    state.push("footnote_label", "sup", 0).content = found[1]
+    words = state.push("inline", "", 0)
+    words.content = "\n".join(line_of(state, line) for line in range(start, behind))[found.end() :].strip()
+    words.map = [start, behind]
+    words.children = []
+    state.push("footnote_close", "div", -1)
+    state.line = behind
+    return True
+
+
+def read_footnote_mark(state: StateInline, silent: bool) -> bool:
+    """Take `[^1]` as a footnote's mark where there is such a footnote: it may as well be of a regular expression."""
+    found = FOOTNOTE_MARK.match(state.src, state.pos, state.posMax)
+    if found is None or found[1] not in state.env.get("footnotes", ()):
+        return False
+    if not silent:
+        state.push("footnote_mark", "sup", 0).content = found[1]
+    state.pos = found.end()
+    return True
+
+
+def line_of(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].rstrip()
+
+
 def finish_tokens(state: StateCore) -> None:
     """Change the parsed tokens where plain CommonMark would not pass the allow-list."""
-    for token in state.tokens:
+    kinds = ["", "", *(token.type for token in state.tokens)]
+    for place, token in enumerate(state.tokens):
         if token.type == "inline" and token.children:
             token.children = list(show_targets(link_images(token.children)))
+            if kinds[place : place + 2] == ["list_item_open", "paragraph_open"]:
+                mark_task(token)
         elif token.type in {"th_open", "td_open"} and "style" in token.attrs:
             alignment = str(token.attrs.pop("style")).removeprefix("text-align:")
             token.attrSet("class", f"align-{alignment}")
+
+
+def mark_task(item: Token) -> None:
+    """Put a box where the words of a list's item begin with `[ ]` or `[x]`."""
+    found = TASK.match(item.content)
+    if found and item.children and item.children[0].type == "text":
+        first = item.children[0]
+        first.content = first.content[found.end() :]
+        kind, sign = ("task", "☐") if found[1] == " " else ("task_done", "☑")
+        item.children.insert(0, Token(kind, "span", 0, content=sign))
 
 
 def link_images(tokens: Sequence[Token]) -> Iterator[Token]:
@@ -166,13 +281,28 @@ def close_table(renderer: Any, tokens: Sequence[Token], index: int, options: Any
     return "</table></div>\n"
 
 
+def element_of(layout: str) -> Any:
+    """Return a renderer of tokens that are one element with words."""
+
+    def render_element(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+        return layout.format(html.escape(tokens[index].content))
+
+    return render_element
+
+
 def make_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     parser.validateLink = is_allowed_link  # type: ignore[method-assign]
     parser.block.ruler.before("table", "keep_deep_text", keep_deep_text)
+    parser.block.ruler.before("blockquote", "formula", read_formula, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("reference", "footnote", read_footnote)
+    parser.inline.ruler.before("escape", "formula_in_line", read_formula_in_line)
+    parser.inline.ruler.before("link", "footnote_mark", read_footnote_mark)
     parser.core.ruler.push("finish_tokens", finish_tokens)
     parser.add_render_rule("fence", render_code)
     parser.add_render_rule("code_block", render_code)
+    for name, layout in ELEMENTS.items():
+        parser.add_render_rule(name, element_of(layout))
     parser.add_render_rule("table_open", open_table)
     parser.add_render_rule("table_close", close_table)
     return parser

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
@@ -14,16 +14,23 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import render
-from predictions import clock, pins, receipts
+from chat.tree import Tree
+from chat.words import words_of
+from predictions import asking, clock, pins, receipts
 from predictions.bus import bus
+from predictions.events import PROCESSING, STARTING
 from predictions.follow import Frame, read_frame
-from predictions.models import File, Model, Prediction, Version
+from predictions.models import File, Model, Prediction, Upload, Version
 from predictions.pins import NothingAnswers
 from predictions.prompts import Turn
+from predictions.standing import Standing
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
+UPLOAD_GONE = "A file that you added is not here any more: unsent ones are kept for a day. Remove it, and add it again."
 RELATIONS = ("prediction__model__provider", "prediction__version")  # that showing a message reads
 BULKY = "prediction__version__openapi_schema"  # of which no message shows anything
+MESSAGES_SHOWN = 40  # of a branch at first; older ones come by page
+MOST_TURNS = 1_000  # messages of a branch that a model is told, whatever it can hold
 TITLE_LENGTH = 60  # characters of the first question that become the title
 
 
@@ -76,7 +83,28 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """The conversations that `user` may see."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(owner=user)
+        return self.filter(owner=user, deleted_at=None)
+
+    def discarded_by(self, user: User) -> Self:
+        """Those that `user` has deleted and may still have back."""
+        return self.filter(owner=user).exclude(deleted_at=None)
+
+    def listed(self) -> Self:
+        return self.filter(archived_at=None)
+
+    def archived(self) -> Self:
+        return self.exclude(archived_at=None)
+
+    def with_marks(self) -> Self:
+        """With `is_running`, and `last_ordinal`, which `is_unread` compares."""
+        running = Prediction.objects.active().filter(message__isnull=False).order_by()
+        newest = Message.objects.filter(conversation=models.OuterRef("pk")).order_by("-ordinal")
+        return self.annotate(
+            is_running=models.ExpressionWrapper(
+                models.Q(pk__in=running.values("message__conversation")), models.BooleanField()
+            ),
+            last_ordinal=models.Subquery(newest.values("ordinal")[:1]),
+        )
 
 
 class Conversation(models.Model):
@@ -88,54 +116,104 @@ class Conversation(models.Model):
     model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL)  # the one that was chosen last
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    leaf = models.ForeignKey(
+        "Message", null=True, on_delete=models.SET_NULL, related_name="+"
+    )  # where the branch ends that is shown; none: at the newest message
     moved_at = models.DateTimeField(null=True, blank=True)  # when its owner last left the versions it had begun with
+    pinned_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # by its owner, who may have it back for a while
+    read_ordinal = models.PositiveIntegerField(default=0)  # the newest message that its owner has seen whole
+
+    is_running: bool  # these two only where `with_marks` has read them
+    last_ordinal: int | None
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-updated_at"]
-        indexes = [models.Index(fields=["owner", "-updated_at"])]
+        indexes = [
+            models.Index(fields=["owner", "-updated_at"]),
+            models.Index(
+                fields=["owner", "-updated_at", "-id"],
+                name="conversation_listed",
+                condition=models.Q(deleted_at=None, archived_at=None, pinned_at=None),
+            ),
+            models.Index(
+                fields=["owner", "-pinned_at"],
+                name="conversation_pinned",
+                condition=models.Q(pinned_at__isnull=False),
+            ),
+            models.Index(
+                fields=["owner", "-updated_at", "-id"],
+                name="conversation_archived",
+                condition=models.Q(archived_at__isnull=False),
+            ),
+            models.Index(
+                fields=["deleted_at"], name="conversation_discarded", condition=models.Q(deleted_at__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title
 
     @classmethod
-    def begin(cls, owner: User, text: str, *, message_id: uuid.UUID, model: Model) -> "Conversation":
-        """Make a conversation with its first question; the same `message_id` again is the same conversation."""
+    def begin(cls, owner: User, text: str, *, message_id: uuid.UUID, model: Model, **beside: Any) -> "Conversation":
+        """Make a conversation with its first question; the same `message_id` again is the same conversation.
+
+        `beside` are the further arguments of `ask`.
+        """
         known = cls.objects.filter(owner=owner, messages=message_id)
         try:
             with transaction.atomic():
                 if (conversation := known.first()) is None:
                     conversation = cls.objects.create(owner=owner, title=make_title(text), model=model)
-                    conversation.ask(text, message_id=message_id, model=model)
+                    conversation.ask(text, message_id=message_id, model=model, **beside)
                 return conversation
         except IntegrityError:  # sent twice at once, and the other one was quicker
             return known.get()
 
     @transaction.atomic
-    def ask(self, text: str, *, message_id: uuid.UUID, model: Model) -> "Message":
+    def ask(
+        self,
+        text: str,
+        *,
+        message_id: uuid.UUID,
+        model: Model,
+        instead_of: "Message | None" = None,
+        uploads: Sequence[uuid.UUID] = (),
+        parameters: Mapping[str, str] | None = None,
+    ) -> "Message":
         """Add a question and have `model` answer it; return the question.
 
-        `message_id` makes it idempotent: the same id again is the same question. Raises AlreadyAnswering or
-        NothingAnswers; then nothing is written.
+        It comes at the end, or begins a branch beside the question `instead_of`, whose files and parameters it keeps.
+        `uploads` are its files, `parameters` what was typed beside it. `message_id` makes it idempotent: the same id
+        again is the same question. Raises AlreadyAnswering or NothingAnswers; then nothing is written.
         """
         self._lock()
         known = self.messages.filter(pk=message_id).first()
         if known is not None:
             return known
         branch = self._free_branch()
+        sources: Sequence[File | Upload] = self._claim(uploads)
+        again = None
+        if instead_of is not None:
+            branch = self._path_to(instead_of.parent_id)
+            sources = sources or instead_of.input_files
+            again = instead_of.following.prediction if instead_of.following else None
         question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
-        self._answer([*branch, question], model)
+        self._answer([*branch, question], model, sources=sources, parameters=parameters, again=again)
         return question
 
     @transaction.atomic
-    def answer_again(self, answer: "Message") -> "Message":
-        """Have the question of `answer` answered once more, by the same model; return the new answer."""
+    def answer_again(self, answer: "Message", model: Model | None = None) -> "Message":
+        """Have the question of `answer` answered once more, by `model` or by the same one; return the new answer."""
         self._lock()
         self._free_branch()
         assert answer.prediction is not None  # noqa: S101 - a question has no answer button
         path = self._path_to(answer.parent_id)
-        return self._answer(path, answer.prediction.model)
+        sources = list(answer.prediction.files.inputs())
+        return self._answer(path, model or answer.prediction.model, sources=sources, again=answer.prediction)
 
     @transaction.atomic
     def run_again(self, answer: "Message", version: Version) -> "Message":
@@ -154,47 +232,99 @@ class Conversation(models.Model):
         """What was said down to the question of `answer`."""
         return turns_of(self._path_to(answer.parent_id))
 
-    def branch(self) -> list["Message"]:
-        """The messages that are shown: from the first question down to the newest message."""
-        newest = self.messages.order_by("-ordinal").values_list("pk", flat=True).first()
-        return self._path_to(newest)
+    def branch(self, *, last: int | None = None, reaching: "Message | None" = None) -> list["Message"]:
+        """The messages that are shown, from the first question down to the end of the branch; only the `last` of them.
+
+        With `reaching`, more of them if that message would be left out.
+        """
+        tree = self.tree
+        path = tree.path_to(tree.end_of_branch(self.leaf_id))
+        begin = 0 if last is None else max(len(path) - last, 0)
+        if reaching is not None and reaching.pk in path:
+            begin = min(begin, path.index(reaching.pk))
+        return self._read(tree, path[begin:])
+
+    def above(self, message: "Message", *, last: int) -> list["Message"]:
+        """The `last` messages on the way down to `message`, without it."""
+        tree = self.tree
+        path = tree.path_to(message.pk)[:-1]
+        return self._read(tree, path[-last:], following=message.pk)
+
+    @property
+    def tree(self) -> Tree:
+        """How the messages hang together, read anew."""
+        return Tree(self.messages.order_by("ordinal").values_list("pk", "parent"))
+
+    def shown_path(self) -> list[uuid.UUID]:
+        """The ids of the messages of the branch that is shown."""
+        tree = self.tree
+        return tree.path_to(tree.end_of_branch(self.leaf_id))
+
+    def show(self, message: "Message") -> None:
+        """Show the branch that `message` is on, down to its newest end."""
+        tree = self.tree
+        leaf = tree.newest_below(message.pk)
+        self.leaf_id = None if leaf == tree.newest else leaf
+        self.save(update_fields=["leaf"])
+        bus.publish((f"conversation:{self.pk}", {}))
 
     def _free_branch(self) -> list["Message"]:
         """Return the branch that is shown; raise AlreadyAnswering while its last answer is being written."""
-        branch = self.branch()
+        branch = self.branch(last=MOST_TURNS)
         if branch and branch[-1].is_running:
             raise AlreadyAnswering
         return branch
 
     def _path_to(self, leaf: uuid.UUID | None) -> list["Message"]:
-        rows = self.messages.select_related(*RELATIONS).defer(BULKY)
-        messages = {message.pk: message for message in rows}
-        path = []
-        while leaf is not None:
-            path.append(messages[leaf])
-            leaf = messages[leaf].parent_id
-        path.reverse()
-        for message in path:
-            message.conversation = self
-        for message, following in pairwise(path):
-            message.following = following
-        models.prefetch_related_objects(path, "prediction__files")
-        return path
+        """The last messages down to `leaf`: no model is told of more."""
+        tree = self.tree
+        return self._read(tree, tree.path_to(leaf)[-MOST_TURNS:])
 
-    def _answer(self, path: list["Message"], model: Model) -> "Message":
-        choice = self._choose(model)
-        given = choice.input_for(turns_of(path))
-        return self._add_answer(path[-1], choice.ask(given, user=self.owner))
+    def _read(self, tree: Tree, path: list[uuid.UUID], *, following: uuid.UUID | None = None) -> list["Message"]:
+        """Fetch the messages of a path, and what showing them takes; `following` comes after them."""
+        keys = [*path, following] if following else path
+        messages = self.messages.select_related(*RELATIONS).defer(BULKY).in_bulk(keys)
+        found = [messages[key] for key in keys]
+        models.prefetch_related_objects(found, "prediction__files")
+        for message in found:
+            message.conversation = self
+            message.siblings = tree.siblings_of(message.pk)
+        for message, after in pairwise(found):
+            message.following = after
+        return found[: len(path)]
+
+    def _answer(
+        self,
+        path: list["Message"],
+        model: Model,
+        *,
+        sources: Sequence[File | Upload] = (),
+        parameters: Mapping[str, str] | None = None,
+        again: Prediction | None = None,
+    ) -> "Message":
+        """Have the end of `path` answered; what was not typed is as in `again`, if that was asked of the same model."""
+        choice = self.choose(model)
+        values = asking.parameters_in(again, choice) if again and again.model_id == model.pk else {}
+        values |= asking.read_parameters(choice, parameters or {})
+        prediction = asking.ask(choice, turns_of(path), user=self.owner, sources=sources, values=values)
+        return self._add_answer(path[-1], prediction)
+
+    def _claim(self, keys: Sequence[uuid.UUID]) -> list[Upload]:
+        """Return the owner’s uploads, which are given with a question now; raise NothingAnswers if one is gone."""
+        uploads = Upload.objects.claim(self.owner, keys)
+        if len(uploads) < len(set(keys)):
+            raise NothingAnswers(UPLOAD_GONE)
+        return uploads
 
     def _add_answer(self, question: "Message | None", prediction: Prediction) -> "Message":
         answer = self._add(question, role=Message.Role.ASSISTANT, prediction=prediction)
-        self.model = prediction.model
-        self.updated_at = timezone.now()
-        self.save(update_fields=["model", "updated_at"])
-        transaction.on_commit(lambda: bus.publish((f"conversation:{self.pk}", {}), ("work", {})))
+        self.model, self.updated_at, self.leaf = prediction.model, timezone.now(), None
+        self.save(update_fields=["model", "updated_at", "leaf"])
+        transaction.on_commit(lambda: bus.publish(("work", {})))
+        self.tell_owner()
         return answer
 
-    def _choose(self, model: Model) -> pins.Choice:
+    def choose(self, model: Model) -> pins.Choice:
         """Choose the version of `model` that answers next; raise NothingAnswers."""
         self._check_is_offered(model)
         return pins.choose(model, user=self.owner, conversation=self.pk, last=self._last_of(model))
@@ -211,31 +341,87 @@ class Conversation(models.Model):
             asked = asked.filter(created_at__gt=self.moved_at)
         return asked.order_by("-message__ordinal").first()
 
-    def kept_and_current(self, model: Model) -> tuple[Version, Version] | None:
-        """The version of `model` that this conversation keeps and the one that would answer it now, if they differ."""
+    def kept_and_current(self, model: Model, here: Standing) -> tuple[Version, Version] | None:
+        """The version of `model` that this conversation keeps and the one that would answer it now, if they differ.
+
+        `here` is what answers for new conversations.
+        """
         last = self._last_of(model)
-        if last is None:
+        if last is None or last.version is None:
             return None
+        me: dict[str, Any] = {"user": self.owner, "conversation": self.pk}
         try:
-            kept = pins.choose(model, user=self.owner, conversation=self.pk, last=last)
-            current = pins.choose_anew(model, kept.pin, user=self.owner, conversation=self.pk)
+            current = pins.choose_anew(model, here.pin, **me, latest=lambda: here.latest).version
         except NothingAnswers:
             return None
-        differ = kept.chosen == Prediction.Chosen.KEPT and kept.version != current.version
-        return (kept.version, current.version) if differ else None
+        differ = last.version != current and pins.is_kept(last, model)
+        return (last.version, current) if differ else None
 
     def move(self) -> None:
         """Leave the versions that it began with: the next answer is of the one that answers then."""
         self.moved_at = clock.now()
         self.save(update_fields=["moved_at"])
 
+    # ------------------------------------------------------------ its place among the others
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its newest answer ended since its owner last looked; for those that were read `with_marks`."""
+        return not self.is_running and (self.last_ordinal or 0) > self.read_ordinal
+
+    def note_read(self) -> None:
+        """Note that its owner has seen all that is written by now."""
+        ended = self.messages.exclude(prediction__status__in=(STARTING, PROCESSING)).order_by("-ordinal")
+        seen = ended.values_list("ordinal", flat=True).first() or 0
+        if Conversation.objects.filter(pk=self.pk, read_ordinal__lt=seen).update(read_ordinal=seen):
+            self.tell_owner()
+
+    def rename(self, title: str) -> None:
+        self._note(title=title)
+
+    def pin(self, *, pinned: bool) -> None:
+        self._note(pinned_at=clock.now() if pinned else None)
+
+    def archive(self, *, archived: bool) -> None:
+        self._note(archived_at=clock.now() if archived else None)
+
+    @transaction.atomic
+    def discard(self) -> None:
+        """Delete it as far as anybody can see; a sweep does the rest, unless `restore` comes first."""
+        self._lock()
+        self._note(deleted_at=clock.now())
+        self.stop_all()
+
+    def restore(self) -> None:
+        self._note(deleted_at=None)
+
+    def stop_all(self) -> int:
+        """Stop all answers that are being written; return how many."""
+        running = list(Prediction.objects.active().filter(message__conversation=self))
+        for prediction in running:
+            prediction.request_cancel()
+        return len(running)
+
+    def tell_owner(self) -> None:
+        """Have the pages of its owner look at the list of conversations."""
+        # Its own page, too: who has it open elsewhere is to see that it was deleted.
+        transaction.on_commit(lambda: bus.publish((f"user:{self.owner_id}", {}), (f"conversation:{self.pk}", {})))
+
+    def _note(self, **changes: Any) -> None:  # values of its fields
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.save(update_fields=list(changes))
+        self.tell_owner()
+
     def _lock(self) -> None:
         # Two that add a message at once would give it the same ordinal.
-        Conversation.objects.select_for_update().get(pk=self.pk)
+        self.leaf_id = Conversation.objects.select_for_update().get(pk=self.pk).leaf_id
 
     def _add(self, parent: "Message | None", **fields: Any) -> "Message":  # the fields of Message
         last = self.messages.order_by("-ordinal").values_list("ordinal", flat=True).first() or 0
-        return self.messages.create(parent=parent, ordinal=last + 1, **fields)
+        message = self.messages.create(parent=parent, ordinal=last + 1, **fields)
+        SearchEntry.note(message)
+        return message
 
 
 def turns_of(path: Iterable["Message"]) -> list[Turn]:
@@ -306,6 +492,25 @@ class Message(models.Model):
         """The message after this one, on the branch that is shown."""
         return self.children.select_related("prediction").last()
 
+    @cached_property
+    def siblings(self) -> list[uuid.UUID]:
+        """The other wordings of this question, or answers to the same one, with itself among them, oldest first."""
+        beside = Message.objects.filter(conversation=self.conversation_id, parent=self.parent_id)
+        return list(beside.order_by("ordinal").values_list("pk", flat=True))
+
+    @property
+    def place(self) -> int:
+        """Which of its siblings it is, from 1."""
+        return self.siblings.index(self.pk) + 1
+
+    @property
+    def sibling_before(self) -> uuid.UUID | None:
+        return self.siblings[self.place - 2] if self.place > 1 else None
+
+    @property
+    def sibling_after(self) -> uuid.UUID | None:
+        return self.siblings[self.place] if self.place < len(self.siblings) else None
+
     @property
     def files(self) -> list[File]:
         """The files that this answer's model has made."""
@@ -332,3 +537,25 @@ def _files_of(answer: Message | None, role: File.Role) -> list[File]:
     if answer is None or answer.prediction is None:
         return []
     return [file for file in answer.prediction.files.all() if file.role == role]
+
+
+class SearchEntry(models.Model):
+    """The words of a message, as the search finds them; the databases' own indexes follow this table by themselves."""
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="search_entry")
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    words = models.TextField()  # with a space between each two
+
+    class Meta:
+        verbose_name_plural = "search entries"
+
+    def __str__(self) -> str:
+        return self.words[:50]
+
+    @classmethod
+    def note(cls, message: Message) -> None:
+        """Have a question, or an answer that has ended, found from now on."""
+        words = " ".join(words_of(message.text if message.prediction is None else message.prediction.output))
+        if words:
+            owner = message.conversation.owner_id
+            cls.objects.update_or_create(message=message, defaults={"owner_id": owner, "words": words})

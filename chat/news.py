@@ -3,6 +3,7 @@
 import json
 import logging
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 
 from chat.markdown import render
-from chat.models import Conversation, Message, User
+from chat.models import MESSAGES_SHOWN, Conversation, Message, SearchEntry, User
 from predictions.follow import Frame
 from predictions.models import File, Prediction, Trial
 
@@ -21,11 +22,13 @@ HEARTBEAT = "{}"  # an empty message would not be sent by every server
 
 def store_html(prediction_id: uuid.UUID, **_: Any) -> None:
     """Keep the finished answer as HTML, so that history pages need no parsing."""
-    answer = Message.objects.select_related("prediction").filter(prediction=prediction_id).first()
+    answer = Message.objects.select_related("prediction", "conversation").filter(prediction=prediction_id).first()
     if answer is None or answer.prediction is None:
         return  # asked from the command line
     prediction = answer.prediction
+    SearchEntry.note(answer)  # before the HTML: where that is missing, both are made again
     Message.objects.filter(pk=answer.pk).update(html=render(prediction.output))
+    answer.conversation.tell_owner()
     ids = {"prediction": str(prediction.pk), "conversation": str(answer.conversation_id)}
     took = ((prediction.completed_at or prediction.created_at) - prediction.created_at).total_seconds()
     logger.info("An answer has ended.", extra={**ids, "status": prediction.status, "seconds": round(took, 3)})
@@ -36,27 +39,38 @@ class Tale:
     """What a page that has all messages up to some ordinal lacks."""
 
     html: str  # the new messages, in order
-    path: tuple[str, ...]  # ids of all messages that are shown; others left the branch
+    path: tuple[str, ...]  # ids of the last messages that are shown
+    above: str  # the id of the one before them, if there is one; whatever is neither above nor here left the branch
     after: int  # the newest ordinal that the page has by now
 
     def frame(self) -> str:
-        return json.dumps({"type": "messages", "html": self.html, "path": self.path, "after": self.after})
+        told = {"html": self.html, "path": self.path, "above": self.above, "after": self.after}
+        return json.dumps({"type": "messages", **told})
 
 
 def answers_for(user: User) -> QuerySet[Prediction]:
     """The predictions that a page of `user` may follow."""
-    return Prediction.objects.for_user(user).filter(Q(message__isnull=False) | Q(trial__isnull=False))
+    return Prediction.objects.for_user(user).filter(
+        Q(message__isnull=False, message__conversation__deleted_at=None) | Q(trial__isnull=False)
+    )
 
 
-def messages_after(user: User, conversation_id: uuid.UUID, after: int) -> Tale | None:
-    """Tell which messages a page shows that has all up to ordinal `after`; None if `user` may not see them."""
+def messages_after(
+    user: User, conversation_id: uuid.UUID, after: int, shown: Collection[str] | None = None
+) -> Tale | None:
+    """Tell which messages a page shows that has all up to ordinal `after`, or those that are `shown`.
+
+    None if `user` may not see them.
+    """
     conversation = Conversation.objects.for_user(user).filter(pk=conversation_id).first()
     if conversation is None:
         return None
-    branch = conversation.branch()
+    branch = conversation.branch(last=MESSAGES_SHOWN)
+    lacking = [each for each in branch if (each.ordinal > after if shown is None else str(each.pk) not in shown)]
     return Tale(
-        html="".join(message_html(message) for message in branch if message.ordinal > after),
+        html="".join(map(message_html, lacking)),
         path=tuple(str(message.pk) for message in branch),
+        above=str(branch[0].parent_id or "") if branch else "",
         after=max((message.ordinal for message in branch), default=after),
     )
 

@@ -33,7 +33,7 @@ POLL_PATIENCE = 25.0  # seconds; many proxies give up after 30 or 60
 GATHERING = 0.2  # seconds for which a poll waits for more after its first frame: a request for each tick would be dear
 POLL_SIZE = 262_144  # characters after which a poll waits for no more
 WAITING = 4  # frames that wait for a slow reader; then the tab waits
-KEPT = 2 * FOLLOWED + 2  # things told as a whole: states and files of each answer, the path, a refusal
+KEPT = 2 * FOLLOWED + 3  # things told as a whole: states and files of each answer, the path, the list, a refusal
 
 Scope = dict[str, Any]  # as ASGI has it
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -100,8 +100,8 @@ def _understand(scope: Scope) -> Request:
 def _check(frames: Any) -> None:  # whatever JSON came
     """Raise an error unless `frames` is what one page may ask for; what each says is for the tab to understand."""
     kinds = [frame["type"] for frame in frames]
-    opens, follows = kinds.count("open"), kinds.count("follow")
-    if not kinds or opens > 1 or follows > FOLLOWED or opens + follows < len(kinds):
+    opens, follows, sidebars = map(kinds.count, ("open", "follow", "sidebar"))
+    if not kinds or opens > 1 or sidebars > 1 or follows > FOLLOWED or opens + follows + sidebars < len(kinds):
         raise ValueError
 
 

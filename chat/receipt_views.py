@@ -13,8 +13,8 @@ from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST
 
-from chat.models import AlreadyAnswering, Conversation, Message
-from chat.views import CONVERSATIONS_SHOWN, STILL_ANSWERING, load_answer, show_conversation, wants_json
+from chat.models import AlreadyAnswering, Message
+from chat.views import STILL_ANSWERING, load_answer, show_conversation, wants_json
 from predictions import schema_diff, validation
 from predictions.events import clean
 from predictions.models import Prediction, SavedPrompt, Version
@@ -171,8 +171,7 @@ def _show(
 
 def _frame(request: HttpRequest, answer: Message) -> dict[str, Any]:
     """What the layout around each page shows."""
-    conversations = Conversation.objects.for_user(request.user)[:CONVERSATIONS_SHOWN]
-    return {"conversation": answer.conversation, "conversations": conversations, "question": answer.parent}
+    return {"conversation": answer.conversation, "question": answer.parent}
 
 
 def _rows(values: Mapping[str, Any], titles: Mapping[str, str]) -> list[InputRow]:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from structlog.contextvars import bind_contextvars
 
-from chat import news
+from chat import news, sidebar
 from chat.models import User
 from predictions.bus import bus
 from predictions.database import query
@@ -65,6 +65,8 @@ class Tab:
         match frame:
             case {"type": "open", "conversation": str(key), "after": int(after)} if after >= 0:
                 await self._start("open", self._tell_messages(UUID(key), after))
+            case {"type": "sidebar"}:
+                await self._start("sidebar", self._tell_sidebar())
             case {"type": "follow", "prediction": str(key), "edition": int(edition), "after": int(after)} if (
                 edition >= 0 and after >= 0
             ):
@@ -77,7 +79,7 @@ class Tab:
         former = self._tasks.pop(name, None)
         if former is not None:
             await cancel_once(former)
-        if len(self._tasks) > FOLLOWED + 1:  # heartbeat and `open` are no answers
+        if len(self._tasks) > FOLLOWED + 2:  # heartbeat, `open` and `sidebar` are no answers
             work.close()
             await self._send(news.refused("This page follows too many answers at once."))
             return
@@ -102,10 +104,10 @@ class Tab:
 
     async def _tell_messages(self, conversation: UUID, after: int) -> None:
         bind_contextvars(conversation=str(conversation))
-        path: tuple[str, ...] = ()
+        path: tuple[str, ...] | None = None
         with bus.subscribe(f"conversation:{conversation}") as subscription:
             while True:
-                tale = await query(news.messages_after, self._user, conversation, after)
+                tale = await query(news.messages_after, self._user, conversation, after, path)
                 if tale is None:
                     await self._send(news.refused("There is no such conversation."))
                     return
@@ -114,6 +116,16 @@ class Tab:
                 path, after = tale.path, tale.after
                 pause = LOOK_SELDOM if bus.reaches_others else LOOK_AGAIN
                 await subscription.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all look at once
+
+    async def _tell_sidebar(self) -> None:
+        told = ""
+        with bus.subscribe(f"user:{self._user.pk}") as subscription:
+            while True:
+                frame = await query(sidebar.tell, self._user)
+                if frame != told:
+                    await self._send(frame)
+                told = frame
+                await subscription.wait(LOOK_SELDOM * random.uniform(0.8, 1.2))  # noqa: S311 - not all at once
 
     async def _tell_progress(self, prediction: UUID, edition: int, after: int) -> None:
         bind_contextvars(prediction=str(prediction))

@@ -8,17 +8,18 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
-from chat.models import AlreadyAnswering, Conversation, Message, SetupToken, User
+from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Conversation, Message, SetupToken, User
 from predictions.events import TERMINAL
 from predictions.models import Model, Prediction
+from predictions.offers import offers_of
 from predictions.pins import NothingAnswers
-
-CONVERSATIONS_SHOWN = 200
+from predictions.standing import standing_here
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
 NOT_RATED_YET = "This answer is still being written. Say what you think of it when it is there."
@@ -34,7 +35,9 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def conversation_detail(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
-    return _show(request, _load_conversation(request, conversation))
+    """A conversation; with `?message=` on the branch that this message is on, and from there on."""
+    owned = load_conversation(request, conversation)
+    return _show(request, owned, begin=_message_in(owned, request.GET.get("message", "")))
 
 
 @require_POST
@@ -46,13 +49,13 @@ def conversation_create(request: HttpRequest) -> HttpResponse:
 @require_POST
 def message_create(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
     """Add a message, and have it answered."""
-    return _send(request, _load_conversation(request, conversation))
+    return _send(request, load_conversation(request, conversation))
 
 
 @require_POST
 def conversation_move(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
     """Go on with the version that answers now, instead of the one the conversation began with."""
-    owned = _load_conversation(request, conversation)
+    owned = load_conversation(request, conversation)
     owned.move()
     return show_conversation(request, owned)
 
@@ -68,14 +71,16 @@ def message_stop(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
 
 @require_POST
 def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
-    """Have the same question answered once more."""
+    """Have the same question answered once more, by the same model or the one in `model`."""
     answer = load_answer(request, message)
+    slug = request.POST.get("model", "")
+    model = get_object_or_404(Model.objects.for_user(request.user), slug=slug) if slug else None
     try:
-        answer.conversation.answer_again(answer)
+        answer.conversation.answer_again(answer, model)
     except AlreadyAnswering:
-        return _refuse(request, answer.conversation, STILL_ANSWERING)
+        return refuse(request, answer.conversation, STILL_ANSWERING)
     except NothingAnswers as error:
-        return _refuse(request, answer.conversation, str(error))
+        return refuse(request, answer.conversation, str(error))
     return show_conversation(request, answer.conversation)
 
 
@@ -85,10 +90,10 @@ def message_rate(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     answer = load_answer(request, message)
     rating = request.POST.get("rating", "")
     if rating not in RATINGS:
-        return _refuse(request, answer.conversation, NO_RATING, status=422)
+        return refuse(request, answer.conversation, NO_RATING, status=422)
     ended = Prediction.objects.filter(message=answer, status__in=TERMINAL)
     if not ended.update(rating=RATINGS[rating]):
-        return _refuse(request, answer.conversation, NOT_RATED_YET)
+        return refuse(request, answer.conversation, NOT_RATED_YET)
     return show_conversation(request, answer.conversation, place=f"#message-{answer.pk}")
 
 
@@ -115,6 +120,17 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "chat/setup.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
+@login_not_required
+@require_GET
+def manifest(request: HttpRequest) -> HttpResponse:
+    """What a device has to know to install the page as an app."""
+    icon = {"src": static("img/logo.svg"), "type": "image/svg+xml", "sizes": "any", "purpose": "any"}
+    about = {"name": "Parley", "short_name": "Parley", "description": "Chat with language models"}
+    window = {"start_url": reverse("chat:home"), "scope": "/", "display": "standalone"}
+    colours = {"background_color": "#ffffff", "theme_color": "#0f6b5c"}
+    return JsonResponse({**about, **window, **colours, "icons": [icon]}, content_type="application/manifest+json")
+
+
 # ---------------------------------------------------------------- what the pages share
 
 
@@ -123,9 +139,10 @@ def _user(request: HttpRequest) -> User:
     return request.user
 
 
-def _load_conversation(request: HttpRequest, key: uuid.UUID) -> Conversation:
+def load_conversation(request: HttpRequest, key: uuid.UUID) -> Conversation:
+    """Return a conversation that this person may see; raise Http404."""
     bind_contextvars(conversation=str(key))
-    return get_object_or_404(Conversation.objects.for_user(request.user), pk=key)
+    return get_object_or_404(Conversation.objects.for_user(request.user).select_related("owner"), pk=key)
 
 
 def load_answer(request: HttpRequest, key: uuid.UUID, *relations: str) -> Message:
@@ -141,22 +158,41 @@ def wants_json(request: HttpRequest) -> bool:
     return request.headers.get("Accept", "").startswith("application/json")
 
 
+def _message_in(conversation: Conversation, named: str) -> Message | None:
+    """Return the message that an address names, and have its branch shown."""
+    try:
+        found = conversation.messages.filter(pk=uuid.UUID(named)).first()
+    except ValueError:
+        return None
+    if found is not None and found.pk not in conversation.shown_path():
+        conversation.show(found)
+    return found
+
+
 def _show(
-    request: HttpRequest, conversation: Conversation | None, form: MessageForm | None = None, status: int = 200
+    request: HttpRequest,
+    conversation: Conversation | None,
+    form: MessageForm | None = None,
+    status: int = 200,
+    *,
+    begin: Message | None = None,
 ) -> HttpResponse:
     models = list(Model.objects.for_user(request.user))
+    standing = standing_here(models)
     chosen = next((model for model in models if conversation and model.pk == conversation.model_id), None)
     chosen = chosen or next(iter(models), None)
-    messages = conversation.branch() if conversation else []
+    messages = conversation.branch(last=MESSAGES_SHOWN, reaching=begin) if conversation else []
     context: dict[str, Any] = {
         "conversation": conversation,
-        "conversations": Conversation.objects.for_user(request.user)[:CONVERSATIONS_SHOWN],
         "messages": messages,
         "running": next((message for message in messages if message.is_running), None),
         "last_ordinal": max((message.ordinal for message in messages), default=0),
+        "offers": offers_of(standing),
         "models": models,
         "model": chosen,
-        "kept_and_current": conversation.kept_and_current(chosen) if conversation and chosen else None,
+        "kept_and_current": conversation.kept_and_current(chosen, standing[chosen])
+        if conversation and chosen
+        else None,
         "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}, user=_user(request)),
     }
     template = "chat/conversation_detail.html" if conversation else "chat/home.html"
@@ -168,7 +204,7 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
     if form.is_valid():
         form.check_id_is_free_for(_user(request))
     if form.is_valid():
-        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"]}
+        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"], **form.beside}
         try:
             if conversation is None:
                 conversation = Conversation.begin(_user(request), form.cleaned_data["text"], **sent)
@@ -177,7 +213,7 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
         except AlreadyAnswering:
             form.add_error(None, STILL_ANSWERING)
         except NothingAnswers as error:
-            form.add_error("model", str(error))
+            form.note_refusal(error)
         else:
             return show_conversation(request, conversation, status=201)
     if wants_json(request):
@@ -194,7 +230,7 @@ def show_conversation(
     return redirect(url)
 
 
-def _refuse(request: HttpRequest, conversation: Conversation, reason: str, status: int = 409) -> HttpResponse:
+def refuse(request: HttpRequest, conversation: Conversation, reason: str, status: int = 409) -> HttpResponse:
     if wants_json(request):
         return JsonResponse({"detail": reason}, status=status)
     data = {"id": uuid.uuid4(), "model": conversation.model and conversation.model.slug}

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from os import SEEK_END
@@ -19,9 +19,10 @@ from predictions import clock, metrics
 from predictions.database import AWAY, insist, query
 from predictions.events import clean
 from predictions.file_types import HEAD_LENGTH, media_type_of
-from predictions.models import File, Prediction
+from predictions.models import File, Prediction, Upload
 from predictions.models import Provider as ProviderRow
 from predictions.models.file import NAME_LENGTH
+from predictions.models.upload import MOST_UNSENT
 from predictions.outputs import decode_data_uri, is_data_uri, name_of
 from predictions.providers import Provider
 from predictions.providers.errors import AddressRefused, AnswerLost, NotTaken
@@ -34,12 +35,14 @@ COPY_TIME = 300.0  # seconds for one file, all tries together
 IN_MEMORY = 1_048_576  # bytes of a file, before it waits on disk
 READ_SIZE = 65_536  # bytes
 RETRIES_AT_ONCE = 4  # files that one worker tries again side by side
+PASSED_ON = ("name", "media_type", "size", "sha256", "content")  # fields of a file that is given once more
 
 EXPIRED = "The file expired at the model’s host before it could be copied."
 NOT_REACHED = "The file could not be copied: the model’s host did not send it."
 NOT_STORED = "The file could not be stored here. Whoever hosts Parley should look at the disk."
 NOT_ALLOWED = "The file is at an address that this site does not fetch from."
 TOO_LARGE = "The file is larger than this site allows."
+EMPTY = "This file is empty. Choose another one."
 DAMAGED = "The file arrived damaged."
 
 Opener = Callable[[str], AbstractAsyncContextManager[Download]]
@@ -47,6 +50,10 @@ Opener = Callable[[str], AbstractAsyncContextManager[Download]]
 
 class FileLost(Exception):
     """A file cannot be had; the message is for people."""
+
+
+class FileTooLarge(FileLost):
+    """It is larger than any file may be here."""
 
 
 class FileDelayed(FileLost):
@@ -109,9 +116,60 @@ def give(prediction: Prediction, position: int, name: str, content: IO[bytes]) -
     """Store a person's file as an input of `prediction`; its `reference` stands for it there. Raises FileLost."""
     file = File(prediction=prediction, role=File.Role.INPUT, position=position, name=clean(name)[:NAME_LENGTH])
     if content.seek(0, SEEK_END) > settings.FILE_LIMIT:
-        raise FileLost(TOO_LARGE)
+        raise FileTooLarge(TOO_LARGE)
     store(file, content)
     return file
+
+
+def take(owner: Any, name: str, pieces: Iterable[bytes]) -> Upload:  # owner: a User of whichever model is configured
+    """Store a file that `owner` has picked for a question; raise FileLost."""
+    upload = Upload(owner=owner, name=clean(name)[:NAME_LENGTH] or "file")
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
+        for piece in pieces:
+            _write(piece, content)
+        if not content.tell():
+            raise FileLost(EMPTY)
+        try:
+            _write_content(upload, content)
+        except OSError as error:
+            logger.exception("An upload cannot be stored.")
+            raise FileDelayed(NOT_STORED) from error
+    try:
+        upload.save(force_insert=True)
+    except BaseException:
+        upload.content.delete(save=False)
+        raise
+    _forget_oldest(owner)
+    return upload
+
+
+def take_up(owner: Any, file: File) -> Upload:  # as for `take`
+    """Have `file` go with a question that `owner` will send."""
+    upload = Upload.objects.create(owner=owner, **{name: getattr(file, name) for name in PASSED_ON})
+    _forget_oldest(owner)
+    return upload
+
+
+def _forget_oldest(owner: Any) -> None:  # as for `take`
+    unsent = Upload.objects.filter(owner=owner)
+    kept = unsent.order_by("-created_at").values_list("pk", flat=True)[:MOST_UNSENT]
+    unsent.exclude(pk__in=list(kept)).delete()
+
+
+def pass_on(sources: Iterable[File | Upload]) -> list[File]:
+    """Make of what people gave the input files of a prediction to be: not saved, each with a `reference` of its own."""
+    return [
+        File(role=File.Role.INPUT, position=position, **{name: getattr(source, name) for name in PASSED_ON})
+        for position, source in enumerate(sources)
+    ]
+
+
+def attach(prediction: Prediction, given: Iterable[File], sources: Iterable[File | Upload]) -> None:
+    """Save the files that `pass_on` made of `sources` as those of `prediction`; uploads among these are used up."""
+    for file in given:
+        file.prediction = prediction
+        file.save(force_insert=True)
+    Upload.objects.filter(pk__in=[source.pk for source in sources if isinstance(source, Upload)]).delete()
 
 
 def store(file: File, content: IO[bytes]) -> None:
@@ -145,7 +203,7 @@ def _store_late(file: File, content: IO[bytes]) -> None:
         file.content.delete(save=False)
 
 
-def _write_content(file: File, content: IO[bytes]) -> None:
+def _write_content(file: File | Upload, content: IO[bytes]) -> None:
     digest, size = hashlib.sha256(), 0
     content.seek(0)
     file.media_type = media_type_of(content.read(HEAD_LENGTH))
@@ -232,5 +290,5 @@ async def _fetch(address: str, download: Opener, content: IO[bytes]) -> None:
 
 def _write(chunk: bytes, content: IO[bytes]) -> None:
     if content.tell() + len(chunk) > settings.FILE_LIMIT:
-        raise FileLost(TOO_LARGE)
+        raise FileTooLarge(TOO_LARGE)
     content.write(chunk)

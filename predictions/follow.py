@@ -19,6 +19,7 @@ from predictions.bus import Message, bus
 from predictions.database import query
 from predictions.events import TERMINAL
 from predictions.models import Condition, OutputChunk, Prediction, Provider
+from predictions.typical import start_in_words
 
 LOOK_AGAIN = 1.0  # seconds without a hint after which the log is read all the same
 LOOK_SELDOM = 5.0  # the same where all processes' hints arrive, but for what gets lost
@@ -29,8 +30,8 @@ ROW = (
     *("status", "edition", "output", "output_end", "error", "progress", "file_count"),
     *("asked_at", "lost_at", "started_at", "completed_at", "created_at", "model"),
 )
-# The place in the queue and the reason to wait are no part of a hint.
-TOLD_BY_THE_ROW = TERMINAL | {"queued"}
+# The place in the queue, the reason to wait, and how long a start usually takes are no part of a hint.
+TOLD_BY_THE_ROW = TERMINAL | {"queued", "starting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Frame:
     files: int  # how many there are
     progress: int | None  # percent
     ahead: int = 0
-    note: str = ""  # for people: why it is queued, unless all is well
+    note: str = ""  # for people: why it is queued, unless all is well; how long it usually takes to start
     has_more: bool = False  # text that did not fit in
 
     @property
@@ -153,9 +154,19 @@ def _frame(row: Prediction, offset: int, text: str) -> Frame:
         files=row.file_count,
         progress=row.progress,
         ahead=row.count_ahead() if is_queued else 0,
-        note=_why_queued(row.model.provider) if is_queued else "",
+        note=_note(row),
         has_more=bool(rest),
     )
+
+
+def _note(row: Prediction) -> str:
+    match row.phase:
+        case "queued":
+            return _why_queued(row.model.provider)
+        case "starting":
+            return start_in_words(row.model_id)
+        case _:
+            return ""
 
 
 def _why_queued(provider: Provider) -> str:

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from predictions import clock, files, metrics
 from predictions.database import query
 from predictions.events import TERMINAL
-from predictions.models import OutputChunk, Prediction, WebhookDelivery, Worker
+from predictions.models import OutputChunk, Prediction, Upload, WebhookDelivery, Worker
 from predictions.models import Provider as ProviderRow
 from predictions.providers import Provider
 from predictions.signals import ends_missed
@@ -26,6 +26,7 @@ LOOK_AGAIN = 5.0  # seconds between looks for files that are to be tried again
 SWEEP = 3600.0  # seconds between two sweeps, about
 FORGET_WORKERS = timedelta(days=1)
 FORGET_DELIVERIES = timedelta(days=1)
+FORGET_UPLOADS = timedelta(days=1)  # that were never sent
 BATCH = 500  # rows in one transaction: others have their turn in between
 BATCHES = 200  # of one kind in a sweep; the rest is left for the next
 
@@ -54,6 +55,7 @@ async def sweep() -> None:
     now = clock.now()
     await _delete(await query(_forgotten_workers, now))
     await _delete(WebhookDelivery.objects.filter(received_at__lt=now - FORGET_DELIVERIES))
+    await _delete(Upload.objects.filter(created_at__lt=now - FORGET_UPLOADS))
     await _delete(Session.objects.filter(expire_date__lt=now))
 
 

@@ -1,6 +1,6 @@
 """Which version of a model answers, here and now."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -42,7 +42,7 @@ class Choice:
     def family(self) -> Family:
         return self.version.model.family_of(self.version)
 
-    def input_for(self, turns: Sequence[Turn], **beside: Any) -> dict[str, Any]:
+    def input_for(self, turns: Sequence[Turn], /, **beside: Any) -> dict[str, Any]:
         """Return the input that asks this version to continue after `turns`; `beside` are other inputs, as JSON."""
         model = self.version.model
         return build_input(
@@ -84,18 +84,25 @@ def choose(
     began with, unless that is gone, or a later pin moves it.
     """
     pin = Pin.objects.newest(model, settings.ENVIRONMENT)
-    if last is not None and _is_kept(last, model):
-        assert last.version is not None  # noqa: S101 - _is_kept has looked
+    if last is not None and is_kept(last, model):
+        assert last.version is not None  # noqa: S101 - is_kept has looked
         return Choice(last.version, Prediction.Chosen.KEPT, pin)
     return choose_anew(model, pin, user=user, conversation=conversation)
 
 
-def choose_anew(model: Model, pin: Pin | None, *, user: Any, conversation: UUID | None) -> Choice:
-    """Choose as `choose` does for a conversation that begins, where `pin` counts."""
+def choose_anew(
+    model: Model,
+    pin: Pin | None,
+    *,
+    user: Any,
+    conversation: UUID | None,
+    latest: Callable[[], Version | None] | None = None,
+) -> Choice:
+    """Choose as `choose` does for a conversation that begins, where `pin` counts and `latest` may be known."""
     if pin is not None and pin.tries_candidate(user, conversation):
         assert pin.candidate is not None  # noqa: S101 - it is tried
         return Choice(pin.candidate, Prediction.Chosen.CANDIDATE, pin)
-    version, chosen = answering(pin, model.versions.answering().first)
+    version, chosen = answering(pin, latest or model.versions.answering().defer("openapi_schema").first)
     if version is None or chosen is None:
         is_gone = pin is not None and pin.version is not None and pin.version.is_described
         raise NothingAnswers(GONE if is_gone else NOT_DESCRIBED)
@@ -110,7 +117,8 @@ def version_for(model: Model) -> Version | None:
         return None
 
 
-def _is_kept(last: Prediction, model: Model) -> bool:
+def is_kept(last: Prediction, model: Model) -> bool:
+    """Whether a conversation stays on the version of `last`."""
     if last.version is None or not last.version.answers or last.chosen == Prediction.Chosen.FALLBACK:
         return False
     moves = Pin.objects.here().filter(model=model, moves_conversations=True, created_at__gt=last.created_at)

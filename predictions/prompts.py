@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from predictions import families
 from predictions.families import Family
 from predictions.schema import Input, InputKind
+from predictions.thoughts import split_thoughts
 
 CONTEXT_LENGTH = 8_000  # tokens that are sent along where nobody has said how many; more is slow, and billed
 SHARE_OF_CONTEXT = 0.75  # of what a model holds in mind: the answer needs room, too
@@ -37,13 +38,13 @@ def build_input(
 
     `inputs` are what the version takes, by name and in order; without any, nothing is known of it. `family` says what
     they are for. `default_input` is sent whatever they are. Old turns are left out, whole, where all would be more
-    than `context_length` tokens; the last one always stays.
+    than `context_length` tokens; the last one always stays. What a model thought before its answers is left out.
     """
     built = dict(default_input or {})
     if system_prompt and family.system_prompt:
         built[family.system_prompt] = system_prompt
     room = (context_length or _usual_length(family)) * CHARACTERS_PER_TOKEN - len(system_prompt)
-    kept = _newest(turns, room)
+    kept = _newest([_without_thoughts(turn) for turn in turns], room)
     if family.messages:
         messages = _as_messages(kept, "" if family.system_prompt else system_prompt)
         is_text = family.messages in inputs and inputs[family.messages].kind == InputKind.TEXT
@@ -59,6 +60,10 @@ def _usual_length(family: Family) -> int:
     if family.context_length is None:
         return CONTEXT_LENGTH
     return min(CONTEXT_LENGTH, int(family.context_length * SHARE_OF_CONTEXT))
+
+
+def _without_thoughts(turn: Turn) -> Turn:
+    return replace(turn, text=split_thoughts(turn.text)[1]) if turn.role == "assistant" else turn
 
 
 def _newest(turns: Sequence[Turn], room: int) -> list[Turn]:

@@ -46,6 +46,12 @@ def standings(models: Collection[Model], *, with_schemas: bool = False) -> Mappi
     }
 
 
+def standing_here(models: Collection[Model]) -> dict[Model, Standing]:
+    """Return for each model what answers in this instance's environment; two queries."""
+    found = standings(models)
+    return {model: found[model.pk][settings.ENVIRONMENT] for model in models}
+
+
 def answering(
     pin: Pin | None, latest: Callable[[], Version | None]
 ) -> tuple[Version, Prediction.Chosen] | tuple[None, None]:

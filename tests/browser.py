@@ -86,6 +86,11 @@ def fill_in(page: Page, words: dict[str, str]) -> None:
         page.get_by_label(label, exact=True).fill(word)
 
 
+def choose_model(page: Page, name: str) -> None:
+    """Choose a model as the picker does, or as people do who have no scripts."""
+    page.locator("#id_model").select_option(label=name, force=True)
+
+
 def send(page: Page, text: str) -> None:
     page.get_by_role("textbox", name="Message").fill(text)
     page.get_by_role("button", name="Send").click()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser import PASSWORD, Open, send, set_up, violations, visiting
+from tests.browser import PASSWORD, Open, choose_model, send, set_up, violations, visiting
 from tests.cog import start_cog_server
 from tests.fake_replicate import (
     IMAGE_SCHEMA,
@@ -344,7 +344,7 @@ def make_png(red: int, green: int, blue: int, *, width: int = 640, height: int =
 
 
 def ask_painter(page: Page, text: str) -> None:
-    page.get_by_label("Model").select_option(label="painter")
+    choose_model(page, "painter")
     send(page, text)
 
 

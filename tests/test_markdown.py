@@ -25,6 +25,25 @@ XSS = Path(__file__).parent / "data" / "xss"
 PAYLOADS = [case["payload"] for case in json.loads((XSS / "dompurify-expect.json").read_text())["cases"]]
 NAUGHTY = json.loads((XSS / "naughty-strings.json").read_text())["strings"]
 
+MARK = '<sup class="footnote-mark">1</sup>'
+FORMULAS = [
+    (r"$x_1$", "<span>$x_1$</span>"),
+    ("($x$)", "(<span>$x$</span>)"),
+    (r"$5$ and $2 + 2$", "<span>$5$</span> and <span>$2 + 2$</span>"),
+    (r"\(a *b* c*\)", r"<span>\(a *b* c*\)</span>"),
+    (r"a $$b$$ c \[d\]", r"a <span>$$b$$</span> c <span>\[d\]</span>"),
+    (r"$a < b$", "<span>$a &lt; b$</span>"),
+    (r"$\$5$", r"<span>$\$5$</span>"),
+    ("it costs $5 per item, or $7", "it costs $5 per item, or $7"),
+    ("$20,000 and $30,000", "$20,000 and $30,000"),
+    ("US$5 and CA$7 and $HOME/$USER", "US$5 and CA$7 and $HOME/$USER"),
+    ("5$ or 6$ or $ 7 $", "5$ or 6$ or $ 7 $"),
+    ("$5 or 10$ each", "$5 or 10$ each"),
+    (r"\$x\$ and \\(x\\)", r"$x$ and \(x\)"),
+    ("`$x$`", "<code>$x$</code>"),
+    (r"\(\) and \(x", "() and (x"),
+]
+
 MARKDOWN_ATTACKS = [
     "[x](javascript:alert(1))",
     "[x](JaVaScRiPt:alert(1))",
@@ -57,6 +76,14 @@ MARKDOWN_ATTACKS = [
     '<details type="tool_calls" done="true"><summary>x</summary></details>',
     "<style>*{display:none}</style>",
     "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "- [x] <img src=x onerror=alert(1)>",
+    "a[^<script>alert(1)</script>] [^1]\n\n[^<script>alert(1)</script>]: b\n[^1]: <img src=x onerror=alert(1)>",
+    '[^"onclick=alert(1)]: [x](javascript:alert(1)) ![x](https://evil.example/p.png)\n\na[^"onclick=alert(1)]',
+    r"$<img src=x onerror=alert(1)>$ \(</span><script>alert(1)</script>\) $$<!--$$",
+    "$$\n</div><script>alert(1)</script>\n$$",
+    r"$\href{javascript:alert(1)}{x}$ $\url{javascript:alert(1)}$ $\includegraphics{https://evil.example/p.png}$",
+    r"\[\htmlStyle{background:url(https://evil.example/p.png)}{x} \htmlData{a=b}{x} \htmlId{message-form}{x}\]",
+    r"$$\def\a{\a\a}\a$$ $$\rule{99999em}{99999em}$$ $$\htmlClass{composer}{x}$$",
 ]
 
 
@@ -207,11 +234,33 @@ def test_a_table_is_aligned_by_classes() -> None:
         ("3. a", '<ol start="3">\n<li>a</li>\n</ol>'),
         ("> a", "<blockquote>\n<p>a</p>\n</blockquote>"),
         ("see http://a.example", "<p>see http://a.example</p>"),
-        ("- [x] a", "<ul>\n<li>[x] a</li>\n</ul>"),
+        ("- [x] a", '<ul>\n<li><span class="task task--done">☑</span> a</li>\n</ul>'),
+        ("- [ ] *a*", '<ul>\n<li><span class="task">☐</span> <em>a</em></li>\n</ul>'),
+        ("[x] a", "<p>[x] a</p>"),
+        ("a[^1]\n\n[^1]: *b*\nc", f'<p>a{MARK}</p>\n<div class="footnote">\n<sup>1</sup> <em>b</em><br>\nc</div>'),
+        ("a[^1]", "<p>a[^1]</p>"),
     ],
 )
 def test_markdown_is_rendered(text: str, html: str) -> None:
     assert render(text).strip() == html
+
+
+@pytest.mark.parametrize(("text", "html"), FORMULAS)
+def test_formulas_are_found_and_prices_are_left_alone(text: str, html: str) -> None:
+    assert render(text).replace(' class="formula"', "") == f"<p>{html}</p>\n"
+
+
+@pytest.mark.parametrize("text", ["$$\na\n= b\n- c\n$$", "\\[\na\n\\]", "$$a$$", r"\[a\]"])
+def test_a_formula_may_be_a_block_also_right_behind_words_and_in_a_list(text: str) -> None:
+    block = f'<div class="formula">{text}</div>'
+
+    assert render(f"words\n{text}\nmore") == f"<p>words</p>\n{block}\n<p>more</p>\n"
+    assert block in render("1. words\n\n" + "".join(f"   {line}\n" for line in text.split("\n")))
+
+
+@pytest.mark.parametrize("text", ["$$\na\n\nb\n$$", "$$\na", "\\[ a", "\\[\n\\["])
+def test_what_never_closes_is_no_formula(text: str) -> None:
+    assert "formula" not in render(text)
 
 
 @pytest.mark.parametrize("marker", ["> ", "- ", "1. ", "> - "])
@@ -246,6 +295,7 @@ SLOW = [
     *("[", "![", "[![a](", "[a](", "](a", "<a", "&", "\\"),
     *("> ", "- a\n", "|a|b|\n|-|-|\n|x|y|\n"),
     *("**a", "*a _b ", "`a", "~~a"),
+    *("$", "$a", "$$a", "\\(", "\\[", "$$\n", "\\[\n", "[^1]", "[^1]: a\n", "- [ ] "),
 ]
 
 

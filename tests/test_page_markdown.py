@@ -8,14 +8,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request
+from django.conf import settings
+from playwright.sync_api import Browser, Page, Request, expect
 
 from chat.markdown import render
-from tests.test_markdown import MARKDOWN_ATTACKS, NAUGHTY, PAYLOADS, Checker
+from tests.test_markdown import FORMULAS, MARKDOWN_ATTACKS, NAUGHTY, PAYLOADS, Checker
 
 STATIC = Path(__file__).parent.parent / "static"
 
-PAGE = b"""<!DOCTYPE html><title>Markdown</title><body><script type="module">
+SCRIPT = b"""
+import "/js/elements/answer-text.js";
 import { MarkdownWriter } from "/js/markdown/writer.js";
 import { sanitize } from "/js/markdown/sanitizer.js";
 window.alerts = [];
@@ -51,8 +53,37 @@ window.stream = (text, size) => window.atOnce(() => {
   }
   return seen;
 });
+// An answer as it stands in a page, and what is written into it.
+let id = 0;
+window.begin = (text) => {
+  id += 1;
+  document.querySelector("main")?.remove();
+  const main = document.createElement("main");
+  main.innerHTML = "<article><streaming-answer><answer-text class=prose></answer-text></streaming-answer></article>";
+  main.firstChild.dataset.message = id;
+  document.body.append(main);
+  window.writer = new MarkdownWriter(main.querySelector("answer-text"));
+  if (text) {
+    window.writer.restart(text);
+  }
+};
+window.end = (html) => {
+  document.querySelector("article").outerHTML =
+    `<article data-message="${id}"><answer-text class="prose">${html}</answer-text></article>`;
+};
 window.isLoaded = true;
-</script>"""
+"""
+
+HEAD = b"""<!DOCTYPE html><title>Markdown</title>
+<link rel="stylesheet" href="/css/tokens.css"><link rel="stylesheet" href="/css/base.css">
+<link rel="stylesheet" href="/css/prose.css"><link rel="stylesheet" href="/css/code.css">
+<body><p id="announcer"></p>"""
+PAGES = {
+    "/": ("text/html", HEAD + b'<script type="module">' + SCRIPT + b"</script>"),
+    "/guarded/": ("text/html", HEAD + b'<script type="module" src="/page.js"></script>'),
+    "/page.js": ("text/javascript", SCRIPT),
+}
+CSP = "; ".join(f"{name} {' '.join(values)}" for name, values in settings.CONTENT_SECURITY_POLICY["DIRECTIVES"].items())
 
 # Runs what it contains, so that the test sees that a hit would be seen, and after whatever ran before it.
 CONTROL = """
@@ -66,12 +97,25 @@ ANSWER = """# Title & more
 A paragraph with **bold**, *slanted*, ~~struck~~ words, `code` and a [link](https://a.example/b?c=1&d=2).
 Its second line <b>here</b>.
 
-- one
-- two
+- one[^1]
+- two [^note]
   1. nested
   2. list
 
 7. seven
+
+- [x] done
+- [ ] **to do**, for $5 or $7
+
+The mass is \\(m_0\\), $\\gamma > 1$ and:
+$$
+E
+= \\gamma m_0 c^2
+- 0
+$$
+So *much* for that.
+
+\\[ a < b \\]
 
 | a | b |
 |---|:-:|
@@ -86,6 +130,10 @@ def f(x):
 > A quote
 > goes on
 
+[^1]: The *first* note
+goes on.
+[^note]: The second.
+
 ![A picture](https://a.example/c.png) [no](javascript:x)
 
 ---
@@ -96,13 +144,16 @@ The end.
 
 class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self.path != "/":
+        if self.path not in PAGES:
             super().do_GET()
             return
+        kind, content = PAGES[self.path]
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        if self.path == "/guarded/":
+            self.send_header("Content-Security-Policy", CSP)
         self.end_headers()
-        self.wfile.write(PAGE)
+        self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -146,7 +197,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, address: str) -> Page:
-    page = browser.new_page()
+    # With reduced motion all text is shown at once: a test need not wait for it.
+    page = browser.new_page(reduced_motion="reduce")
     page.goto(address)
     page.wait_for_function("window.isLoaded")
     return page
@@ -210,6 +262,123 @@ def test_what_was_streamed_looks_like_what_replaces_it(size: int, page: Page) ->
     assert Outline(streamed).parts == Outline(render(ANSWER)).parts
 
 
+WRAPPERS = [
+    "$${}$$ $done$",
+    "\\[\n{}\n\\] $done$",
+    "<think>{} ${}$</think>{}",
+    "{}\n</think>\n\n{}",
+    "x[^1] [^{}]\n\n[^1]: {}\n[^{}]: x",
+    "- [x] {}\n- [ ] ${}$",
+    "```{}\n{}\n```\n\nx",
+]
+# What is in the page of what may run, load or send something, or lead to where it should not.
+DANGERS = """() => [...document.querySelectorAll("article *")].filter(node =>
+    node.matches("script, iframe, object, embed, img, image, use, style, link, form, input, base, meta, video, audio")
+    || [...node.attributes].some(({ name }) => /^on|^src|^formaction/.test(name))
+    || (node.localName === "a" && !/^(https?|mailto):/i.test(node.getAttribute("href")))
+    || (node.localName !== "a" && [...node.attributes].some(({ name }) => /href$/.test(name)))
+).map(node => node.outerHTML)"""
+SHOW = """async ([streamed, stored]) => {
+    begin("");
+    writer.write(streamed.slice(0, streamed.length / 2));
+    await new Promise(requestAnimationFrame);
+    writer.write(streamed.slice(streamed.length / 2));
+    await new Promise(go => setTimeout(() => requestAnimationFrame(() => setTimeout(go))));
+    const dangers = window.dangers();
+    end(stored);
+    await new Promise(go => setTimeout(go));
+    return [...dangers, ...window.dangers()];
+}"""
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_an_attack_within_what_the_page_makes_more_of_is_words(wrapper: str, page: Page, asked: list[str]) -> None:
+    page.evaluate(f"window.dangers = {DANGERS}")
+    for start in range(0, len(PAYLOADS), 75):
+        text = "\n\n".join(wrapper.replace("{}", payload) for payload in PAYLOADS[start : start + 75])
+
+        assert page.evaluate(SHOW, [text, render(text)]) == [], text
+    page.evaluate("begin", "$done$")
+    expect(page.locator("main [typeset]")).to_have_count(1)
+    assert_only_the_control_ran(page)
+    assert asked == []
+
+
+def test_an_attack_on_what_shows_formulas_is_words(page: Page, asked: list[str]) -> None:
+    page.evaluate(f"window.dangers = {DANGERS}")
+    text = "\n\n".join(MARKDOWN_ATTACKS) + "\n\n$done$"
+    page.evaluate("begin", text)
+    expect(page.locator("main [typeset]").last).to_contain_text("done")
+
+    assert page.evaluate("dangers()") == []
+    assert page.locator("main [id], main .composer, main [data-a]").count() == 0
+    assert_only_the_control_ran(page)
+    assert asked == []
+
+
+def test_nothing_that_an_answer_has_breaks_a_rule_of_the_csp(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{address}/guarded/")
+    page.wait_for_function("window.isLoaded")
+    formula = r"\begin{matrix} \sqrt{b} & \vec c \\ \fcolorbox{red}{blue}{d} & \pmb{x} \\ \overbrace{e}^f \end{matrix}"
+    page.evaluate("begin", f"<think>{ANSWER}</think>\n\n{ANSWER}\n\n$${formula}$$")
+
+    expect(page.locator("main .katex-display .mtable").first).to_be_visible()
+    assert page.locator("main .katex-overlay svg").evaluate("arrow => arrow.style.width") == "0.471em"
+    page.wait_for_function("[...document.fonts].some(font => font.family === 'KaTeX_Math' && font.status === 'loaded')")
+    assert [text for text in complaints if "Content Security Policy" in text] == []
+    page.close()
+
+
+THOUGHTFUL = [
+    "<think>\nI *could* say\n\n- a</think>\n\nAn **answer** $x$\n\nto it\n",
+    "Without\n\n```c\nan\n```\n\nopening\n</think>\n\nAn **answer**\n\nto it\n",
+    "<think>\n\n</think>\n\nAn answer\n",
+]
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_thoughts_that_were_streamed_look_like_what_replaces_them(size: int, page: Page) -> None:
+    for text in THOUGHTFUL:
+        states = page.evaluate("([text, size]) => window.stream(text, size)", [text, size])
+
+        assert Outline(states[-1]).parts == Outline(render(text)).parts, text
+        assert not any("think&gt;" in html or "&lt;" in html for html in states)
+
+
+def test_thoughts_are_one_line_that_tells_their_time_and_stays_as_the_reader_has_it(page: Page) -> None:
+    text = "<think>Let me *see*.</think>\n\nYes.\n"
+    page.clock.install(time=0)
+    try:
+        page.evaluate("begin", "")
+        page.evaluate("writer.write('<think>Let me *see*.')")
+        page.clock.run_for(4200)
+        thoughts = page.locator("main .thoughts")
+        expect(thoughts.locator("summary")).to_have_text("Thinking… 4 s")
+        expect(thoughts.locator("em")).to_be_hidden()
+        thoughts.locator("summary").click()
+        expect(thoughts.locator("em")).to_be_visible()
+        page.evaluate("writer.write('</think>\\n\\nYes.\\n')")
+        page.clock.run_for(500)
+        expect(thoughts.locator("summary")).to_have_text("Thought for 4 s")
+
+        page.evaluate("end", render(text))
+        expect(thoughts.locator("summary")).to_have_text("Thought for 4 s")
+        expect(thoughts.locator("em")).to_be_visible()
+        copied = "all => { all.toggleAttribute('copying', true); return all.innerText.trim(); }"
+        assert page.locator("main answer-text").evaluate(copied) == "Yes."
+    finally:
+        page.clock.resume()
+
+    # After a reload nobody knows when they began.
+    page.evaluate("begin", "<think>Let me")
+    expect(page.locator("main summary")).to_have_text("Thinking…")
+    page.evaluate("writer.write(' see.</think>Yes.')")
+    expect(page.locator("main summary")).to_have_text("Thoughts")
+
+
 def test_half_of_something_is_shown_as_that(page: Page) -> None:
     states = page.evaluate("(text) => window.stream(text, 1)", "**bold** and [a link](https://a.example/) `code`")
 
@@ -248,3 +417,87 @@ def test_a_text_that_is_replaced_leaves_nothing_of_the_former(page: Page) -> Non
     )
 
     assert html == "<p>New <em>text</em>.</p>"
+
+
+def test_browser_and_server_find_the_same_formulas(page: Page) -> None:
+    for text, _ in FORMULAS:
+        [streamed] = page.evaluate("([text, size]) => window.stream(text, size)", [f"{text}\n\nx", 1000])
+
+        assert Outline(streamed).parts == Outline(render(f"{text}\n\nx")).parts, text
+
+
+def test_formulas_are_shown_and_what_cannot_be_read_stays(page: Page) -> None:
+    text = "The $x_1$ of\n\n$$\n\\frac{1}{2}\n$$\n\nis \\(\\nonsense{\\) and $\\href{javascript:alert(1)}{y}$.\n\n$$a"
+    page.evaluate("begin", text)
+    main = page.locator("main")
+
+    expect(main.locator(".formula[typeset]")).to_have_count(3)
+    expect(main.locator(".katex-display .mfrac").first).to_be_visible()
+    expect(main).to_contain_text("\\(\\nonsense{\\)")
+    assert main.locator("a").count() == 0
+    assert "$$a" not in main.inner_text()
+    kept = main.locator(".formula").first.element_handle()
+    page.evaluate("writer.write(' = b\\n$$\\n')")
+    expect(main.locator(".formula[typeset]")).to_have_count(4)
+    assert kept.evaluate("formula => formula.isConnected")
+
+    # What is copied of an answer is what was written.
+    page.evaluate("end", render(text))
+    expect(main.locator(".formula[typeset]")).to_have_count(3)
+    copied = main.locator("answer-text").evaluate(
+        "all => { all.toggleAttribute('copying', true); return all.innerText; }"
+    )
+    assert copied.startswith("The $x_1$ of\n\n$$\n\\frac{1}{2}\n$$\n\nis")
+
+
+def test_a_footnotes_mark_leads_to_it(page: Page) -> None:
+    page.evaluate("begin", "One[^a]\n\n[^b]: Not this.\n[^a]: But this.")
+
+    page.get_by_role("button", name="Footnote a").click()
+
+    expect(page.locator("main .footnote").last).to_be_focused()
+    expect(page.locator("main .footnote").last).to_have_text("a But this.")
+
+
+def test_code_has_its_buttons_while_it_grows_and_stays_as_the_reader_has_it(page: Page) -> None:
+    lines = "".join(f"line {number}\n" for number in range(100))
+    wide = f"```python\n# {'wide ' * 100}\n{lines}"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("begin", wide)
+    block, code = page.locator("main .code"), page.locator("main pre")
+    end = "pre => pre.scrollHeight - pre.scrollTop - pre.clientHeight < 2"
+
+    expect(block.locator(".code__bar")).to_have_text("pythonWrapCopy")
+    page.wait_for_function(f"({end})(document.querySelector('main pre'))")
+    block.get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == wide.removeprefix("```python\n")
+    code.evaluate("pre => { window.former = pre; pre.scrollLeft = 50; }")
+    page.evaluate("writer.write('another line')")
+    expect(code).to_contain_text("another line")
+    page.wait_for_function(f"({end})(document.querySelector('main pre'))")
+
+    # Who scrolls up is left alone, also when the block is finished and when the stored one comes.
+    code.hover()
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("document.querySelector('main pre[left]')")
+    block.get_by_role("button", name="Wrap").click()
+    top = code.evaluate("pre => { pre.scrollTop -= 100; return pre.scrollTop; }")
+    page.evaluate("writer.write('\\nand another\\nand one more')")
+    expect(code).to_contain_text("and one more")
+    page.evaluate("new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))")
+    assert code.evaluate("pre => pre.scrollTop") == top
+    page.evaluate("writer.write('\\n```\\n\\nThe end.\\n\\nReally')")
+    expect(page.locator("main")).to_contain_text("Really")
+    assert code.evaluate("pre => pre === former && pre.scrollTop") == top
+    page.evaluate("end", render(f"{wide}another line\nand another\nand one more\n```\n\nThe end.\n\nReally"))
+    expect(block.get_by_role("button", name="Wrap")).to_have_attribute("aria-pressed", "true")
+    assert code.evaluate("pre => pre.scrollTop") == top
+    expect(code).to_have_attribute("tabindex", "0")
+
+
+def test_code_that_fits_has_no_button_to_wrap_it_and_is_no_stop_for_the_keyboard(page: Page) -> None:
+    page.evaluate("begin", "- a list\n\n  ```js\n  1\n  ```")
+
+    expect(page.get_by_role("button", name="Copy")).to_be_visible()
+    expect(page.get_by_role("button", name="Wrap")).to_be_hidden()
+    expect(page.locator("main pre")).not_to_have_attribute("tabindex", "0")

@@ -130,6 +130,25 @@ def test_an_answer_without_text_is_left_out() -> None:
     assert [message["content"] for message in built["messages"]] == ["Hi", "Hello?"]
 
 
+def test_what_a_model_thought_is_not_sent_back() -> None:
+    turns = [
+        Turn("user", "<think>Do you see this?</think> Hi"),
+        Turn("assistant", "<think>\nA greeting.\n</think>\n\nHello!"),
+        Turn("user", "Who are you?"),
+        Turn("assistant", "They ask my name.\n</think>\nParley."),
+        Turn("user", "Go on."),
+        Turn("assistant", "<think>Hm"),
+        Turn("user", "Well?"),
+    ]
+
+    built = build(inputs(messages=LIST), turns)
+
+    assert [message["content"] for message in built["messages"]] == [
+        "<think>Do you see this?</think> Hi",
+        *("Hello!", "Who are you?", "Parley.", "Go on.", "Well?"),
+    ]
+
+
 def test_a_base_model_is_given_its_makers_layout() -> None:
     takes = inputs(prompt=TEXT, temperature=NUMBER)
     built = build(takes, TURNS[:1], ref="mistralai/mistral-7b-instruct-v0.2", system_prompt="Be brief.")

@@ -17,14 +17,18 @@ from predictions.admin.icons import is_icon
 from predictions.admin.inputs import limits_of, written
 from predictions.families import Family
 from predictions.models import Model, Version
+from predictions.parameter_fields import (
+    CHOICES_MOST,
+    LONGEST,
+    MANY_LINES,
+    NUMBERS,
+    choice_text,
+    text_of,
+    with_fields,
+)
 from predictions.schema import Input, InputKind
 
-FIELDS_MOST = 60  # inputs with a field of their own; no known model has half as many
-CHOICES_MOST = 500  # that are offered in a list
-LONGEST = 100_000  # characters of one value
 ANY_OBJECT = Input(name="", title="", kind=InputKind.OBJECT)
-MANY_LINES = {InputKind.TEXT, InputKind.LIST, InputKind.FILES, InputKind.OBJECT, InputKind.ANY}
-FILLED_BY_CHAT = ("prompt", "messages", "system_prompt")  # roles of inputs
 OWN_FIELD = "“{name}” has a field of its own above. Set it in one of both places."
 NO_ICON = "An icon is an emoji, or up to two letters."
 CODE = {"rows": 1, "class": "parameter parameter--code", "spellcheck": "false"}
@@ -59,7 +63,7 @@ class ModelForm(forms.ModelForm):
         given = self.instance.default_input
         rest = dict(given) if isinstance(given, dict) else {}
         for field, asked in self.asked.items():
-            if asked.name in rest and (text := _text(asked, rest[asked.name])):
+            if asked.name in rest and (text := text_of(asked, rest[asked.name])):
                 self.initial[field] = text
                 del rest[asked.name]
         self.initial["default_input"] = _in_json(rest)
@@ -119,9 +123,8 @@ def form_for(model: Model, version: Version | None) -> type[ModelForm]:
     """Make the form of a model that `version` answers for."""
     inputs = version.inputs if version else {}
     known = families.family_of(model.ref, inputs)
-    filled = {getattr(known, role) for role in FILLED_BY_CHAT}
-    shown = [asked for name, asked in inputs.items() if name not in filled][:FIELDS_MOST]
-    asked_by_field = {f"parameter_{place}": asked for place, asked in enumerate(shown)}
+    shown = with_fields(inputs, known)
+    asked_by_field = {f"parameter_{place}": asked for place, asked in enumerate(shown.values())}
     settled = {"asked": asked_by_field, "inputs": inputs, "known": known, "version": version}
     fields = {name: _field(asked) for name, asked in asked_by_field.items()}
     return type("ModelForm", (ModelForm,), {**settled, **fields, **overrides.fields_for(known, inputs, model.override)})
@@ -142,36 +145,22 @@ def _in_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) if value else ""
 
 
-def _text(asked: Input, value: object) -> str:
-    """Write a value as its field shows it; "" if the field could not say the same."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    try:
-        understood = validation.read(asked, text)
-    except validation.NotUnderstood:
-        return ""
-    return text if understood == value and type(understood) is type(value) else ""
-
-
 def _field(asked: Input) -> forms.Field:
     options: dict[str, Any] = {"label": asked.name, "required": False, "help_text": escape(_help(asked))}
     own = f"The model’s own ({written(asked.default)})" if asked.has_default else "Not set"
     if asked.kind == InputKind.BOOLEAN:
         return forms.ChoiceField(choices=[("", own), ("true", "Yes"), ("false", "No")], **options)
     if asked.kind == InputKind.CHOICE and len(asked.choices) <= CHOICES_MOST:
-        offered = [(text, text) for text in map(_choice, asked.choices)]
+        offered = [(text, text) for text in map(choice_text, asked.choices)]
         return forms.ChoiceField(choices=[("", own), *offered], **options)
     return forms.CharField(max_length=LONGEST, strip=False, widget=_widget(asked), **options)
-
-
-def _choice(choice: object) -> str:
-    return choice if isinstance(choice, str) else json.dumps(choice)
 
 
 def _widget(asked: Input) -> forms.Widget:
     attributes = {"placeholder": written(asked.default) if asked.has_default else "", "autocomplete": "off"}
     if asked.kind in MANY_LINES:
         return forms.Textarea(attrs={**attributes, "rows": 1, "class": "parameter"})
-    numeric = {"inputmode": "decimal"} if asked.kind in {InputKind.INTEGER, InputKind.NUMBER} else {}
+    numeric = {"inputmode": "decimal"} if asked.kind in NUMBERS else {}
     return forms.TextInput(attrs={**attributes, **numeric})
 
 

@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                 ('media_type', models.CharField(blank=True, max_length=100)),
                 ('size', models.PositiveBigIntegerField(default=0)),
                 ('sha256', models.CharField(blank=True, max_length=64)),
-                ('content', models.FileField(blank=True, upload_to=predictions.models.file._storage_name)),
+                ('content', models.FileField(blank=True, upload_to=predictions.models.file.storage_name)),
                 ('error', models.TextField(blank=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('provider_url', models.TextField(blank=True)),

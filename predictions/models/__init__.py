@@ -1,4 +1,4 @@
-"""The catalogue (`Provider Model Version Pin Condition`) the predictions (`Prediction OutputChunk File Worker`),
+"""The catalogue (`Provider Model Version Pin Condition`) the predictions (`Prediction OutputChunk File Upload Worker`),
 and what is tried out before it is pinned (`SavedPrompt Comparison Case Trial`)."""
 
 from predictions.models.catalogue import Model, Provider, Version
@@ -7,6 +7,7 @@ from predictions.models.condition import Condition
 from predictions.models.file import File
 from predictions.models.pin import Pin, PinChanged
 from predictions.models.prediction import OutputChunk, Prediction, WebhookDelivery, Worker
+from predictions.models.upload import Upload
 
 __all__ = [
     "Case",
@@ -21,6 +22,7 @@ __all__ = [
     "Provider",
     "SavedPrompt",
     "Trial",
+    "Upload",
     "Version",
     "WebhookDelivery",
     "Worker",

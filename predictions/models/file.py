@@ -5,10 +5,8 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
-from django.db.models.signals import post_delete
-from django.dispatch import receiver
 from django.utils import timezone
 
 from predictions.models.prediction import Prediction
@@ -20,9 +18,9 @@ FIRST_RETRY = timedelta(seconds=30)  # after a copy that failed; each further pa
 RETRY_LEASE = timedelta(minutes=10)  # in which one worker alone tries; a copy takes five minutes at most
 
 
-def _storage_name(file: "File", name: str) -> str:
+def storage_name(file: models.Model, name: str) -> str:
     # Names that people or models chose stay in the database: a storage must not have to trust them.
-    return f"files/{file.id.hex[:2]}/{file.id.hex}"
+    return f"files/{file.pk.hex[:2]}/{file.pk.hex}"
 
 
 class FileQuerySet(models.QuerySet["File"]):
@@ -61,7 +59,7 @@ class File(models.Model):
     media_type = models.CharField(max_length=100, blank=True)  # as its first bytes tell
     size = models.PositiveBigIntegerField(default=0)  # bytes
     sha256 = models.CharField(max_length=64, blank=True)
-    content = models.FileField(upload_to=_storage_name, blank=True)
+    content = models.FileField(upload_to=storage_name, blank=True)
     error = models.TextField(blank=True)  # for people: why there is no content
     created_at = models.DateTimeField(default=timezone.now)
     # Where the provider has it, and until when: an input that was sent, an output still to be copied. Never shown.
@@ -123,15 +121,3 @@ class File(models.Model):
 
     def _planned(self) -> FileQuerySet:
         return File.objects.filter(pk=self.pk, retry_at=self.retry_at)
-
-
-@receiver(post_delete, sender=File)
-def delete_content(instance: File, **_: Any) -> None:
-    """Let go of the content once the row is surely gone, and every other row that has the same."""
-    if instance.content:
-        transaction.on_commit(lambda: _delete_unless_shared(instance))
-
-
-def _delete_unless_shared(file: File) -> None:
-    if not File.objects.filter(content=file.content.name).exists():
-        file.content.delete(save=False)

@@ -33,6 +33,15 @@ def figures_of(prediction: Prediction) -> list[tuple[str, str]]:
     return [(name, value) for name, value in known if isinstance(value, str)]
 
 
+@register.simple_tag
+def speed_of(prediction: Prediction) -> str:
+    """Say how long the first text took, and how quickly the rest came; "" where nothing is known."""
+    times = Times.of(prediction)
+    speed = tokens_per_second(prediction.metrics, times.writing)
+    told = [] if times.to_first_output is None else [f"{in_seconds(times.to_first_output)} to the first text"]
+    return ", ".join([*told, *([] if speed is None else [f"{speed:.0f} tokens/s"])])
+
+
 def _predict_time(prediction: Prediction) -> str | None:
     told = prediction.metrics.get("predict_time")
     is_number = isinstance(told, int | float) and not isinstance(told, bool)

@@ -2,11 +2,20 @@
 
 import "./elements/answer-rating.js";
 import "./elements/answer-text.js";
+import "./elements/conversation-menu.js";
 import "./elements/conversation-news.js";
 import "./elements/copy-answer.js";
+import "./elements/earlier-messages.js";
+import "./elements/edit-question.js";
 import "./elements/follow-end.js";
+import "./elements/keyboard-map.js";
 import "./elements/local-time.js";
 import "./elements/message-actions.js";
 import "./elements/message-composer.js";
+import "./elements/model-picker.js";
+import "./elements/prompt-suggestions.js";
+import "./elements/search-box.js";
+import "./elements/side-bar.js";
 import "./elements/streaming-answer.js";
+import "./elements/undo-notice.js";
 import "./elements/waiting-line.js";

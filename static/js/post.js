@@ -11,7 +11,8 @@ const SIGNED_OUT = "You are signed out. Sign in in another tab, then send again.
  *
  * @param {string} url
  * @param {FormData} fields the CSRF token among them
- * @returns {Promise<{body?: object, problem?: string}>} what the server said, and what went wrong, in words
+ * @returns {Promise<{body?: object, problem?: string, isLost?: boolean}>} what the server said, what went wrong, in
+ *   words, and whether the server may not have heard it
  */
 export async function post(url, fields) {
   let response;
@@ -19,7 +20,7 @@ export async function post(url, fields) {
     const signal = AbortSignal.timeout(PATIENCE);
     response = await fetch(url, { method: "POST", body: fields, headers: { Accept: "application/json" }, signal });
   } catch {
-    return { problem: LOST };
+    return { problem: LOST, isLost: true };
   }
   if (response.redirected) {
     return { problem: SIGNED_OUT }; // to the login page, the only one that this ends at

@@ -6,14 +6,29 @@ import { lex, toHtml } from "../../static/js/markdown/parser.js";
 
 const parse = (text) => toHtml(lex(text)).trim();
 
+const DONE = `<ul>
+<li><span class="task task--done">☑</span> a</li>
+<li><span class="task">☐</span> b</li>
+</ul>`;
+
 const CASES = {
+  "a formula that is not closed yet is none of what its lines look like": [
+    "words\n$$\na\n- b\n=",
+    '<p>words</p>\n<div class="formula"></div>',
+  ],
+  "what begins as a formula twice is none": ["\\[\n\\[ x\n\ny", "<p>[<br>[ x</p>\n<p>y</p>"],
+  "a price is no formula": ["$5 or $6, $x$", '<p>$5 or $6, <span class="formula">$x$</span></p>'],
+  "a footnote and its mark": [
+    "a[^1]\n\n[^1]: *b*\nc\n[^2]: d",
+    '<p>a<sup class="footnote-mark">1</sup></p>\n<div class="footnote"><sup>1</sup> <em>b</em><br>c</div>\n<div class="footnote"><sup>2</sup> d</div>',
+  ],
   "HTML is text": ["a <b>c</b>", "<p>a &lt;b&gt;c&lt;/b&gt;</p>"],
   "a block of HTML is text": ["<script>\nalert(1)\n</script>", "<p>&lt;script&gt;<br>alert(1)<br>&lt;/script&gt;</p>"],
   "a comment is text": ["<!-- a -->", "<p>&lt;!-- a --&gt;</p>"],
   "a line is a line": ["a\nb", "<p>a<br>b</p>"],
   "a bare address is text": ["http://a.example", "<p>http://a.example</p>"],
   "struck text": ["~~a~~", "<p><s>a</s></p>"],
-  "a box of a task": ["- [x] a\n- [ ] b", "<ul>\n<li>[x] a</li>\n<li>[ ] b</li>\n</ul>"],
+  "a box of a task": ["- [x] a\n- [ ] b", DONE],
   "a link tells where it leads": [
     '[a](https://b.example/ "https://c.example/")',
     '<p><a href="https://b.example/" title="https://b.example/">a</a></p>',

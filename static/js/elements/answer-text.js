@@ -1,38 +1,177 @@
 import { copy } from "../clipboard.js";
+import { typeset } from "../typeset.js";
+import { viewOf } from "../views.js";
+import { inTime } from "../waiting.js";
+
+const NEAR = 8; // pixels from the end at which a reader is taken to be there
+const REGIONS = "pre, .table"; // what may be larger than its place
 
 // <answer-text> around an answer's HTML
 //
-// Gives each block of code a button that copies it, and lets the keyboard scroll what is too wide.
+// Gives each block of code its buttons, keeps the end of a block that grows in view unless the reader scrolled up in
+// it, lets the keyboard scroll what is too large, has formulas shown, says how long a model thought, and leads from a footnote's mark to the footnote.
+// What the reader chose stays when the stored HTML comes.
 export class AnswerText extends HTMLElement {
-  #observer = new MutationObserver(() => this.#equip());
+  #changes = new MutationObserver((records) => this.#equip(records.flatMap(({ addedNodes }) => [...addedNodes])));
+  #sizes = new ResizeObserver((entries) => this.#fit(entries.map(({ target }) => target.closest(REGIONS))));
+  #tops = new WeakMap(); // where the reader has scrolled a region to, in pixels
 
   connectedCallback() {
-    this.#observer.observe(this, { childList: true });
-    this.#equip();
+    this.#changes.observe(this, { childList: true, subtree: true });
+    this.addEventListener("click", this.#press);
+    this.addEventListener("thought", this.#noteThought);
+    this.addEventListener("toggle", this.#noteOpened, { capture: true });
+    this.addEventListener("scroll", this.#scroll, { capture: true, passive: true });
+    this.#equip([this]);
   }
 
   disconnectedCallback() {
-    this.#observer.disconnect();
+    this.#changes.disconnect();
+    this.#sizes.disconnect();
   }
 
-  #equip() {
-    for (const region of this.querySelectorAll("pre, .table")) {
-      if (region.scrollWidth > region.clientWidth) {
-        region.tabIndex = 0;
+  #equip(nodes) {
+    for (const node of nodes.filter((node) => node.nodeType === Node.ELEMENT_NODE && node.isConnected)) {
+      for (const bar of all(node, ".code__bar:not(:has(button))")) {
+        bar.append(makeButton("wrap", "Wrap"), makeButton("copy", "Copy"));
+        this.#putBack(bar.parentElement);
+      }
+      for (const box of all(node, ".thoughts")) {
+        box.open = this.#view.isOpen;
+        this.#tellTime(box);
+      }
+      for (const mark of all(node, ".footnote-mark:not(:has(button))")) {
+        mark.replaceChildren(makeMark(mark.textContent));
+      }
+      typeset(all(node, ".formula:not([typeset], :empty)"));
+      for (const content of all(node, "pre > code, .table > table")) {
+        this.#sizes.observe(content);
       }
     }
-    for (const bar of this.querySelectorAll(".code__bar:not(:has(button))")) {
-      bar.append(makeButton(bar.parentElement.querySelector("pre")));
+  }
+
+  /** Show a block of code as the reader had it. */
+  #putBack(block) {
+    const place = this.#blocks.indexOf(block);
+    if (this.#view.wrapped.has(place)) {
+      this.#wrap(block, true);
     }
+    this.#code(block).scrollTop = this.#view.scrolled.get(place) ?? 0;
+  }
+
+  #noteThought = ({ target, detail }) => {
+    this.#view.thoughtFor = detail;
+    this.#tellTime(target);
+  };
+
+  #tellTime(box) {
+    if (this.#view.thoughtFor !== null) {
+      box.firstElementChild.textContent = `Thought for ${inTime(this.#view.thoughtFor)}`;
+    }
+  }
+
+  #noteOpened = ({ target }) => {
+    this.#view.isOpen = target.open;
+  };
+
+  // The browser has laid out the page when it tells of sizes: to ask for more of them costs nothing.
+  #fit(regions) {
+    for (const region of regions.filter(Boolean)) {
+      const isWide = region.scrollWidth > region.clientWidth;
+      setTabStop(region, isWide || region.scrollHeight > region.clientHeight);
+      region.parentElement.toggleAttribute("wide", isWide && region.matches(".code > pre"));
+      if (this.#isGrowing && !region.hasAttribute("left")) {
+        region.scrollTop = region.scrollHeight;
+      }
+    }
+  }
+
+  #press = ({ target }) => {
+    const button = target.closest("button");
+    const block = button?.closest(".code");
+    switch (button?.name) {
+      case "copy":
+        copy(this.#code(block).textContent, button);
+        break;
+      case "wrap":
+        this.#wrap(block, button.ariaPressed !== "true");
+        break;
+      case "footnote":
+        this.#goToFootnote(button.textContent);
+        break;
+    }
+  };
+
+  #goToFootnote(label) {
+    const note = [...this.querySelectorAll(".footnote")].find((note) => note.firstElementChild.textContent === label);
+    if (note) {
+      note.tabIndex = -1;
+      note.focus();
+    }
+  }
+
+  #wrap(block, isWrapped) {
+    const place = this.#blocks.indexOf(block);
+    block.toggleAttribute("wrapped", isWrapped);
+    block.querySelector("[name=wrap]").ariaPressed = isWrapped;
+    isWrapped ? this.#view.wrapped.add(place) : this.#view.wrapped.delete(place);
+  }
+
+  #scroll = ({ target }) => {
+    if (!target.matches?.(".code > pre")) {
+      return;
+    }
+    const { scrollTop, scrollHeight, clientHeight } = target;
+    // Only an upward move leaves the end: the code growing below is no wish to stay behind.
+    if (scrollHeight - scrollTop - clientHeight < NEAR) {
+      target.toggleAttribute("left", false);
+    } else if (scrollTop < (this.#tops.get(target) ?? 0)) {
+      target.toggleAttribute("left", true);
+    }
+    this.#tops.set(target, scrollTop);
+    this.#view.scrolled.set(this.#blocks.indexOf(target.parentElement), scrollTop);
+  };
+
+  #code(block) {
+    return block.querySelector("pre");
+  }
+
+  get #blocks() {
+    return [...this.querySelectorAll(".code")];
+  }
+
+  get #isGrowing() {
+    return this.closest("streaming-answer") !== null;
+  }
+
+  get #view() {
+    return viewOf(this.closest("[data-message]")?.dataset.message);
   }
 }
 
-function makeButton(code) {
+function all(node, selector) {
+  return [...(node.matches(selector) ? [node] : []), ...node.querySelectorAll(selector)];
+}
+
+function setTabStop(region, isOne) {
+  if (isOne) {
+    region.tabIndex = 0;
+  } else {
+    region.removeAttribute("tabindex");
+  }
+}
+
+function makeMark(label) {
+  const button = makeButton("footnote", label);
+  button.ariaLabel = `Footnote ${label}`;
+  return button;
+}
+
+function makeButton(name, words) {
   const button = document.createElement("button");
   button.type = "button";
-  button.className = "code__copy";
-  button.textContent = "Copy";
-  button.addEventListener("click", () => copy(code.textContent, button));
+  button.name = name;
+  button.textContent = words;
   return button;
 }
 

@@ -7,35 +7,78 @@ const PATIENCE = 5000; // milliseconds that one's own message may take to come b
 //   .messages with the articles, .connection with what to say while the connection is lost
 //
 // Keeps the conversation as the server has it: new messages are put in, those that left the branch are taken out,
-// answers grow and end.
+// answers grow and end. What is being sent stands there at once, as a draft of what will come; if it is refused, it goes.
 export class ConversationNews extends AnswerNews {
   connectedCallback() {
     super.connectedCallback();
+    this.addEventListener("message-sending", (event) => this.#anticipate(event));
+    this.addEventListener("message-withdrawn", () => this.#forgetDrafts());
     this.addEventListener("message-sent", ({ detail }) => this.#expect(detail));
+    this.addEventListener("edit-last", () => [...this.querySelectorAll("edit-question")].at(-1)?.begin());
   }
 
   get wishes() {
-    return [{ type: "open", conversation: this.getAttribute("conversation"), after: this.#after }, ...super.wishes];
+    const open = { type: "open", conversation: this.getAttribute("conversation"), after: this.#after };
+    return [open, { type: "sidebar" }, ...super.wishes];
   }
 
   read(frame) {
     if (frame.type === "messages") {
       this.#addMessages(frame);
+    } else if (frame.type === "sidebar") {
+      document.dispatchEvent(new CustomEvent("sidebar-news", { detail: frame }));
     } else {
       super.read(frame);
     }
   }
 
-  #addMessages({ html, path, after }) {
+  #addMessages({ html, path, above, after }) {
     this.setAttribute("after", after);
-    for (const message of this.querySelectorAll(".message")) {
-      if (!path.includes(message.dataset.message)) {
+    this.#removeOthers(path, document.getElementById(`message-${above}`));
+    for (const message of parseOwn(html)) {
+      const before = document.getElementById(message.id);
+      if (before?.matches(".message--draft")) {
+        this.#forgetDrafts(before);
+        before.replaceWith(message);
+      } else if (!before) {
+        this.#messages.append(message);
+        if (message.matches(".message--user")) {
+          message.dispatchEvent(new CustomEvent("question-added", { bubbles: true }));
+        }
+      }
+    }
+    if (path.some((id) => !document.getElementById(`message-${id}`))) {
+      location.reload(); // another branch is shown by now, of which this page has too little
+    }
+  }
+
+  /** Take out the messages that are neither in `path` nor above it, down to the one `above`. */
+  #removeOthers(path, above) {
+    for (const message of [...this.querySelectorAll(".message")].reverse()) {
+      if (message === above) {
+        return;
+      }
+      if (!path.includes(message.dataset.message) && !message.matches(".message--draft")) {
         message.remove();
       }
     }
-    for (const message of parseOwn(html)) {
-      if (!document.getElementById(message.id)) {
-        this.#messages.append(message);
+  }
+
+  /** Show a question, and that an answer will come, before the server knows of either. */
+  #anticipate(event) {
+    event.preventDefault(); // from here on it is shown here
+    const { id, text } = event.detail;
+    const question = makeDraft("message--user", "message__question", text);
+    question.id = `message-${id}`;
+    question.dataset.message = id;
+    this.#messages.append(question, makeDraft("message--assistant", "message__sending", "Sending …"));
+    question.dispatchEvent(new CustomEvent("question-added", { bubbles: true }));
+  }
+
+  #forgetDrafts(except = null) {
+    for (const draft of this.querySelectorAll(".message--draft")) {
+      if (draft !== except) {
+        draft.remove();
       }
     }
   }
@@ -56,6 +99,17 @@ export class ConversationNews extends AnswerNews {
   get #messages() {
     return this.querySelector(".messages");
   }
+}
+
+function makeDraft(kind, part, text) {
+  const article = document.createElement("article");
+  article.className = `message ${kind} message--draft`;
+  const words = document.createElement("div");
+  words.className = part;
+  words.dir = "auto";
+  words.textContent = text;
+  article.append(words);
+  return article;
 }
 
 customElements.define("conversation-news", ConversationNews);

@@ -1,7 +1,6 @@
 import { announce } from "../announcer.js";
 import { Cursor, Step } from "../cursor.js";
 import { showFiles } from "../files.js";
-import { MarkdownWriter } from "../markdown/writer.js";
 
 // <streaming-answer prediction="…" edition="0" end="1310" stop="/messages/…/stop/">
 //   <waiting-line>, <answer-text> with the text so far as HTML, <template> with the same as it came, .files if any
@@ -9,12 +8,13 @@ import { MarkdownWriter } from "../markdown/writer.js";
 // An answer that is still being written. Where something is missing it asks for it with a `follow` event (detail: what
 // to send to the server); `conversation-news` brings it the frames.
 export class StreamingAnswer extends HTMLElement {
+  #connected = performance.now();
   #cursor;
-  #writer;
+  #writer; // a promise
 
   connectedCallback() {
     this.#cursor = new Cursor(Number(this.getAttribute("edition")), Number(this.getAttribute("end")));
-    this.#writer = new MarkdownWriter(this.querySelector("answer-text"));
+    this.#writer = this.#load();
     if (this.#textSoFar) {
       this.#restart(this.#textSoFar);
     }
@@ -64,8 +64,25 @@ export class StreamingAnswer extends HTMLElement {
     return this.querySelector("template").content.textContent;
   }
 
+  /** When the answer began on the page's own clock; not a number where the server has not told. */
+  get #began() {
+    const [since, now] = ["since", "now"].map((name) => Date.parse(this.#waiting.getAttribute(name)));
+    return this.#waiting.getAttribute("phase") === "running" ? this.#connected - (now - since) : Number.NaN;
+  }
+
   get #waiting() {
     return this.querySelector("waiting-line");
+  }
+
+  /** What parses Markdown is half of all scripts: a page where nothing is being answered does without. */
+  async #load() {
+    const { MarkdownWriter } = await import("../markdown/writer.js");
+    return new MarkdownWriter(this.querySelector("answer-text"));
+  }
+
+  #use(work) {
+    // Where it cannot be had, the answer is shown when it is finished.
+    this.#writer.then(work, () => {});
   }
 
   #follow() {
@@ -74,7 +91,8 @@ export class StreamingAnswer extends HTMLElement {
 
   #restart(text) {
     this.#waiting.hidden = text !== "";
-    this.#writer.restart(text);
+    const began = this.#began;
+    this.#use((writer) => writer.restart(text, began));
   }
 
   #write(text) {
@@ -82,7 +100,7 @@ export class StreamingAnswer extends HTMLElement {
       this.#waiting.hidden = true;
       announce("Answer started.");
     }
-    this.#writer.write(text);
+    this.#use((writer) => writer.write(text));
   }
 }
 

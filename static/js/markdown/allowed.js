@@ -2,14 +2,20 @@
 
 export const TAGS = [
   ...["a", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p"],
-  ...["pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],
+  ...["pre", "s", "span", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"],
 ];
 
 export const ATTRIBUTES = ["class", "href", "start", "title"];
 
 const ALIGNMENTS = ["align-left", "align-center", "align-right"];
 
-export const CLASSES = { div: ["code", "code__bar", "table"], td: ALIGNMENTS, th: ALIGNMENTS };
+export const CLASSES = {
+  div: ["code", "code__bar", "footnote", "formula", "table"],
+  span: ["formula", "task", "task--done"],
+  sup: ["footnote-mark"],
+  td: ALIGNMENTS,
+  th: ALIGNMENTS,
+};
 
 export const LINKS = /^(?:https?|mailto):/i;
 

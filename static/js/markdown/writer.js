@@ -2,93 +2,144 @@
 
 import remend from "../../vendor/remend.js";
 import { Blocks } from "./blocks.js";
+import { withoutOpenFormula } from "./formulas.js";
 import { toHtml } from "./parser.js";
+import { patch } from "./patch.js";
+import { Release } from "./release.js";
 import { sanitize } from "./sanitizer.js";
+import { Thoughts } from "./thoughts.js";
+import { ThoughtsBox } from "./thoughts-box.js";
 
-// Half of a link is shown as its words; there are no formulas yet.
+// Half of a link is shown as its words; half a formula is not shown.
 const HALF_OPEN = { linkMode: "text-only", images: false, htmlTags: false, katex: false };
 
 const LONG = 4; // milliseconds
 const SHARE = 4; // times as long as writing took is the pause behind it: a huge block does not stop the page
 
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+
 export class MarkdownWriter {
-  #blocks = new Blocks();
+  #began = null; // when the first text came, if it was seen to come
   #isDue = false; // whether the next writing has been asked for
-  #isNew = true; // whether what is in the page is to be replaced
+  #isAtOnce = false; // whether the next writing is of all that has come
+  #parts = null; // what has been written, and what it comes from
   #pause = 0; // milliseconds before it
-  #news = ""; // text that came since the last one
-  #open = []; // nodes of the block that is not finished
+  #release = new Release();
 
   /** @param {Element} page where to write; what is in it is replaced */
   constructor(page) {
     this.page = page;
   }
 
-  /** Add text. It is shown with the next animation frame, however often it comes, or after a pause. */
+  /** Add text. It is shown with the next animation frames, however often it comes, or after a pause. */
   write(text) {
-    this.#news += text;
+    this.#began ??= performance.now();
+    this.#release.add(text, performance.now());
+    this.#ask();
+  }
+
+  /**
+   * Begin anew with `text`; what is in the page stays until it is shown, so that nothing flickers.
+   *
+   * @param {string} text
+   * @param {number} began when the answer began, in milliseconds on the page's clock, as far as that is known
+   */
+  restart(text, began = Number.NaN) {
+    this.#began = began;
+    this.#isAtOnce = true;
+    this.#parts = null;
+    this.#release = new Release();
+    this.#release.add(text, performance.now());
+    this.#ask();
+  }
+
+  #ask() {
     if (!this.#isDue) {
       this.#isDue = true;
       setTimeout(() => requestAnimationFrame(() => this.#show()), this.#pause);
     }
   }
 
-  /** Begin anew with `text`; what is in the page stays until it is shown, so that nothing flickers. */
-  restart(text) {
-    this.#blocks = new Blocks();
-    this.#isNew = true;
-    this.#news = "";
-    this.write(text);
-  }
-
   #show() {
     const begin = performance.now();
     this.#isDue = false;
-    if (this.#isNew) {
-      this.#isNew = false;
-      this.#open = [];
-      this.page.replaceChildren();
-    }
-    const { finished, rest } = this.#blocks.push(this.#news);
-    this.#news = "";
-    if (finished.length > 0) {
-      this.#replaceOpen([]);
-      this.page.append(sanitize(toHtml(finished)));
-    }
-    this.#replaceOpen([...this.#render(rest).children]);
+    this.#parts ??= new Parts(this.page, this.#began);
+    const text = this.#isAtOnce || CALM.matches ? this.#release.takeAll() : this.#release.take(begin);
+    this.#parts.write(text, { isLive: !this.#isAtOnce });
+    this.#isAtOnce = false;
     const took = performance.now() - begin;
     this.#pause = took > LONG ? took * SHARE : 0;
+    if (!this.#release.isEmpty) {
+      this.#ask();
+    }
+  }
+}
+
+/** An answer's two parts in the page: the thoughts, if there are any, and the answer itself. */
+class Parts {
+  #answer;
+  #box = null;
+  #split = new Thoughts();
+  #thoughts = null;
+
+  constructor(page, began) {
+    this.page = page;
+    this.began = began;
+    this.#clear();
+  }
+
+  /** Write more text; what is not live came some time ago. */
+  write(text, { isLive }) {
+    const { thoughts, answer, isThinking, isAnew } = this.#split.push(text);
+    if (isAnew) {
+      this.#clear();
+    }
+    if (this.#thoughts !== null || thoughts.trim()) {
+      this.#think(thoughts, { isThinking, isTimed: isThinking || isLive });
+    }
+    if (answer) {
+      this.#answer.write(answer);
+    }
+  }
+
+  #think(thoughts, { isThinking, isTimed }) {
+    if (this.#thoughts === null) {
+      this.#box = new ThoughtsBox(this.page, isTimed ? this.began : Number.NaN);
+      this.#thoughts = new GrowingMarkdown(this.#box.place);
+    }
+    if (thoughts) {
+      this.#thoughts.write(thoughts);
+    }
+    if (!isThinking) {
+      this.#box.end();
+    }
+  }
+
+  #clear() {
+    this.page.replaceChildren();
+    this.#answer = new GrowingMarkdown(this.page);
+  }
+}
+
+/** Markdown that grows at the end of an element. */
+class GrowingMarkdown {
+  #blocks = new Blocks();
+  #open = []; // nodes of the block that is not finished
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  write(text) {
+    const { finished, rest } = this.#blocks.push(text);
+    const fixed = finished.length > 0 ? [...sanitize(toHtml(finished)).children] : [];
+    const open = [...this.#render(rest).children];
+    this.#open = patch(this.page, this.#open, [...fixed, ...open]).slice(fixed.length);
   }
 
   #render(source) {
     const tokens = this.#blocks.parse(source);
-    const isCode = tokens.at(-1)?.type === "code";
-    return sanitize(toHtml(isCode ? tokens : this.#blocks.parse(remend(source, HALF_OPEN))));
+    const closed = tokens.at(-1)?.type === "code" ? source : remend(withoutOpenFormula(source), HALF_OPEN);
+    return sanitize(toHtml(closed === source ? tokens : this.#blocks.parse(closed)));
   }
-
-  #replaceOpen(nodes) {
-    if (isLongerCode(this.#open, nodes)) {
-      // The same block of code, longer: the reader may have scrolled it sideways, or selected some of it.
-      textOf(this.#open[0]).data = textOf(nodes[0]).data;
-      return;
-    }
-    for (const node of this.#open) {
-      node.remove();
-    }
-    this.#open = nodes;
-    this.page.append(...nodes);
-  }
-}
-
-function isLongerCode(before, after) {
-  const isCode = (nodes) => nodes.length === 1 && nodes[0].matches(".code") && textOf(nodes[0]) !== null;
-  return isCode(before) && isCode(after) && languageOf(before[0]) === languageOf(after[0]);
-}
-
-function languageOf(code) {
-  return code.querySelector(".code__bar > span").textContent;
-}
-
-function textOf(code) {
-  return code.querySelector("code").firstChild;
 }

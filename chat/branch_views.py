@@ -1,0 +1,94 @@
+"""The pages of a conversation's branches: another wording, another answer, which branch is shown, and what is above."""
+
+import uuid
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from chat.forms import MessageForm
+from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Message, User
+from chat.views import (
+    STILL_ANSWERING,
+    load_answer,
+    refuse,
+    show_conversation,
+    wants_json,
+)
+from predictions.models import Model
+from predictions.pins import NothingAnswers
+
+
+@require_http_methods(["GET", "POST"])
+def message_edit(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Ask a question in other words, on a branch of its own; what came of the first wording stays."""
+    question = _load_question(request, message)
+    conversation = question.conversation
+    assert isinstance(request.user, User)  # noqa: S101 - LoginRequiredMiddleware sees to it
+    if request.method == "GET":
+        return _page(request, "message_edit", question, text=question.text)
+    form = MessageForm(_with_defaults(request, question), user=request.user)
+    if form.is_valid():
+        form.check_id_is_free_for(request.user)
+    if form.is_valid():
+        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"]}
+        try:
+            conversation.ask(form.cleaned_data["text"], instead_of=question, **sent)
+        except AlreadyAnswering:
+            form.add_error(None, STILL_ANSWERING)
+        except NothingAnswers as error:
+            form.note_refusal(error)
+        else:
+            return show_conversation(request, conversation, status=201)
+    problem = " ".join(str(error) for errors in form.errors.values() for error in errors)
+    if wants_json(request):
+        return refuse(request, conversation, problem, status=422)
+    return _page(request, "message_edit", question, text=form.data["text"], problem=problem, status=422)
+
+
+@require_GET
+def message_models(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Choose the model that is to answer the same question."""
+    answer = load_answer(request, message)
+    return _page(request, "message_models", answer, models=list(Model.objects.for_user(request.user)))
+
+
+@require_POST
+def message_show(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Show the branch that a message is on."""
+    shown = _load_message(request, message)
+    shown.conversation.show(shown)
+    return show_conversation(request, shown.conversation, place=f"#message-{shown.pk}")
+
+
+@require_GET
+def earlier_messages(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """The messages above one: a part of the page."""
+    below = _load_message(request, message)
+    conversation = below.conversation
+    messages = conversation.above(below, last=MESSAGES_SHOWN)
+    return render(request, "chat/_messages.html", {"conversation": conversation, "messages": messages})
+
+
+def _load_message(request: HttpRequest, key: uuid.UUID) -> Message:
+    messages = Message.objects.for_user(request.user).select_related("conversation__owner", "conversation__model")
+    return get_object_or_404(messages, pk=key)
+
+
+def _load_question(request: HttpRequest, key: uuid.UUID) -> Message:
+    question = _load_message(request, key)
+    if question.role != Message.Role.USER:
+        raise Http404
+    return question
+
+
+def _with_defaults(request: HttpRequest, question: Message) -> dict[str, str]:
+    """What was sent; without scripts the id is made here, and the model is the conversation's."""
+    model = question.conversation.model
+    defaults = {"id": str(uuid.uuid4()), "model": model.slug if model else "", "text": ""}
+    return defaults | {name: request.POST[name] for name in defaults if request.POST.get(name)}
+
+
+def _page(request: HttpRequest, name: str, message: Message, *, status: int = 200, **context: object) -> HttpResponse:
+    shown = {"conversation": message.conversation, "message": message, **context}
+    return render(request, f"chat/{name}.html", shown, status=status)

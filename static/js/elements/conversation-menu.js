@@ -1,0 +1,179 @@
+import { post } from "../post.js";
+
+const GAP = 4; // pixels between the menu and its button
+const MARGIN = 8; // pixels between the menu and the window's edge
+
+// <conversation-menu popover> inside <side-bar>, with one form whose buttons have data-place, the address below that of
+// the conversation, and data-action
+//
+// The one menu of all conversations of the list. Events: `conversations-changed` on the way up after each change,
+// `conversation-deleted` (detail: {conversation}) and `notice` (detail: what to say) on the document.
+export class ConversationMenu extends HTMLElement {
+  #opener = null; // the button that the menu belongs to now
+  #closing = null; // the button whose click has just closed it
+
+  connectedCallback() {
+    const sidebar = this.closest("side-bar");
+    sidebar.addEventListener("pointerdown", ({ target }) => this.#notePress(target.closest(".sidebar__more")));
+    sidebar.addEventListener("click", (event) => this.#click(event));
+    this.addEventListener("keydown", (event) => this.#move(event));
+    this.addEventListener("toggle", ({ newState }) => newState === "closed" && this.#rest());
+    this.#form.addEventListener("submit", (event) => this.#submit(event));
+    this.querySelector("[data-action=rename]").addEventListener("click", () => this.#rename());
+  }
+
+  #notePress(button) {
+    this.#closing = this.matches(":popover-open") && button === this.#opener ? button : null;
+  }
+
+  #click(event) {
+    const button = event.target.closest(".sidebar__more");
+    if (!button) {
+      return;
+    }
+    event.preventDefault();
+    if (button !== this.#closing) {
+      this.#open(button);
+    }
+    this.#closing = null;
+  }
+
+  #open(button) {
+    this.#opener = button;
+    const { dataset } = this.#row;
+    const isPinned = "pinned" in dataset;
+    for (const item of this.#items) {
+      const useless = { pin: isPinned, unpin: !isPinned, unarchive: true }[item.dataset.action];
+      item.hidden = Boolean(useless);
+      if (item.dataset.place) {
+        const address = new URL(item.dataset.place, this.#link.href).href;
+        item[item.localName === "a" ? "href" : "formAction"] = address;
+      }
+    }
+    this.showPopover();
+    this.#placeBeside(button);
+    this.#shown[0].focus();
+  }
+
+  #placeBeside(button) {
+    const place = button.getBoundingClientRect();
+    const { offsetHeight, offsetWidth } = this;
+    const fits = place.bottom + GAP + offsetHeight + MARGIN <= window.innerHeight;
+    const top = fits ? place.bottom + GAP : Math.max(place.top - GAP - offsetHeight, MARGIN);
+    this.style.top = `${top}px`;
+    this.style.left = `${Math.max(Math.min(place.left, window.innerWidth - offsetWidth - MARGIN), MARGIN)}px`;
+  }
+
+  #move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      const items = this.#shown;
+      const next = items.indexOf(document.activeElement) + step;
+      items.at(next % items.length).focus();
+    }
+  }
+
+  #rest() {
+    this.dispatchEvent(new CustomEvent("conversations-changed", { bubbles: true }));
+  }
+
+  async #submit(event) {
+    event.preventDefault();
+    const { submitter } = event;
+    const { conversation } = this.#row.dataset;
+    const isShown = this.#link.ariaCurrent === "page";
+    this.hidePopover();
+    const { body, problem } = await post(submitter.formAction, new FormData(this.#form, submitter));
+    if (problem) {
+      say(problem);
+    } else if (submitter.dataset.action === "delete") {
+      if (isShown) {
+        location.assign(body.url);
+        return;
+      }
+      document.dispatchEvent(new CustomEvent("conversation-deleted", { detail: { conversation } }));
+    }
+    this.#rest();
+  }
+
+  // ------------------------------------------------------------ rename in place
+
+  #rename() {
+    const [row, link] = [this.#row, this.#link];
+    this.hidePopover();
+    const form = document.createElement("form");
+    const box = document.createElement("input");
+    form.className = "sidebar__rename";
+    box.value = link.querySelector(".sidebar__title").textContent;
+    box.ariaLabel = "Title";
+    box.maxLength = 60;
+    box.dir = "auto";
+    form.append(box);
+    link.hidden = true;
+    row.prepend(form);
+    box.focus();
+    box.select();
+    let hasEnded = false; // to remove the box takes the focus from it, which is an end, too
+    const end = (isWanted) => {
+      if (!hasEnded) {
+        hasEnded = true;
+        const hadFocus = form.contains(document.activeElement);
+        link.hidden = false;
+        form.remove();
+        if (hadFocus) {
+          link.focus();
+        }
+        this.#save(link, isWanted ? box.value.trim() : "");
+      }
+    };
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      end(true);
+    });
+    box.addEventListener("blur", () => end(true));
+    box.addEventListener("keydown", ({ key }) => key === "Escape" && end(false));
+  }
+
+  async #save(link, title) {
+    const words = link.querySelector(".sidebar__title");
+    const before = words.textContent;
+    if (title && title !== before) {
+      words.textContent = title;
+      const fields = new FormData(this.#form);
+      fields.set("title", title);
+      const { problem } = await post(new URL("rename/", link.href).href, fields);
+      if (problem) {
+        words.textContent = before;
+        say(problem);
+      }
+    }
+    this.#rest();
+  }
+
+  get #form() {
+    return this.querySelector("form");
+  }
+
+  get #items() {
+    return [...this.querySelectorAll(".menu__item")];
+  }
+
+  get #shown() {
+    return this.#items.filter((item) => !item.hidden);
+  }
+
+  get #row() {
+    return this.#opener.closest(".sidebar__row");
+  }
+
+  get #link() {
+    return this.#row.querySelector(".sidebar__item");
+  }
+}
+
+function say(sentence) {
+  document.dispatchEvent(new CustomEvent("notice", { detail: sentence }));
+}
+
+customElements.define("conversation-menu", ConversationMenu);

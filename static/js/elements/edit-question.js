@@ -1,0 +1,124 @@
+import { post } from "../post.js";
+import { makeUuid } from "../uuid.js";
+
+// <edit-question> around a question and its actions, with a link (.message__edit) to the page where it is edited
+//
+// Edits the question in its place instead. Escape leaves it as it is.
+export class EditQuestion extends HTMLElement {
+  #form = null;
+
+  connectedCallback() {
+    this.#link.addEventListener("click", (event) => this.#begin(event));
+  }
+
+  /** Open the box, as a press of the link does. */
+  begin() {
+    if (this.#form === null) {
+      this.#form = this.#makeForm();
+      this.#show(this.#form);
+    }
+    this.#box.focus();
+  }
+
+  #begin(event) {
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      this.begin();
+    }
+  }
+
+  async #send(event) {
+    event.preventDefault();
+    if (this.#form.ariaBusy === "true" || this.#box.value.trim() === "") {
+      return;
+    }
+    this.#form.ariaBusy = "true";
+    const { problem } = await post(this.#link.href, this.#fields);
+    this.#form.ariaBusy = null;
+    if (problem) {
+      this.#form.querySelector("[role=alert]").textContent = problem;
+      this.#box.focus();
+    }
+    // What comes of it comes as news, and takes the place of all this.
+  }
+
+  #leave() {
+    this.#form.remove();
+    this.#form = null;
+    for (const part of this.children) {
+      part.hidden = false;
+    }
+    this.#link.focus();
+  }
+
+  #show(form) {
+    for (const part of this.children) {
+      part.hidden = true;
+    }
+    this.append(form);
+  }
+
+  #makeForm() {
+    const form = document.createElement("form");
+    form.className = "rewrite rewrite--inline";
+    const box = document.createElement("textarea");
+    box.name = "text";
+    box.rows = 3;
+    box.dir = "auto";
+    box.ariaLabel = "Question in other words";
+    box.value = this.#question.textContent;
+    const problem = document.createElement("p");
+    problem.className = "rewrite__problem";
+    problem.role = "alert";
+    const actions = document.createElement("div");
+    actions.className = "rewrite__actions";
+    actions.append(makeButton("Ask", "submit", "button button--primary"), makeButton("Leave it", "button", "button"));
+    form.append(box, problem, actions);
+    form.addEventListener("submit", (event) => this.#send(event));
+    form.addEventListener("keydown", (event) => this.#pressed(event));
+    actions.lastChild.addEventListener("click", () => this.#leave());
+    return form;
+  }
+
+  #pressed(event) {
+    if (event.key === "Escape") {
+      this.#leave();
+    } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === this.#box) {
+      event.preventDefault();
+      this.#form.requestSubmit();
+    }
+  }
+
+  get #fields() {
+    const fields = new FormData(this.#form);
+    fields.set("id", makeUuid());
+    fields.set("csrfmiddlewaretoken", document.querySelector("#message-actions [name=csrfmiddlewaretoken]").value);
+    const model = document.querySelector(".composer [name=model]")?.value;
+    if (model) {
+      fields.set("model", model);
+    }
+    return fields;
+  }
+
+  get #box() {
+    return this.#form.querySelector("textarea");
+  }
+
+  get #link() {
+    return this.querySelector(".message__edit");
+  }
+
+  get #question() {
+    return this.querySelector(".message__question");
+  }
+}
+
+function makeButton(words, type, className) {
+  const button = document.createElement("button");
+  button.type = type;
+  button.className = className;
+  button.textContent = words;
+  return button;
+}
+
+customElements.define("edit-question", EditQuestion);

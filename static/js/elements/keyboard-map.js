@@ -1,0 +1,53 @@
+// <keyboard-map> around a <dialog> that lists the keys
+//
+// `?` opens it, and the keys that no other element listens to do here what it says. While somebody types, keys alone mean
+// letters.
+export class KeyboardMap extends HTMLElement {
+  connectedCallback() {
+    document.addEventListener("keydown", this.#pressed);
+  }
+
+  disconnectedCallback() {
+    document.removeEventListener("keydown", this.#pressed);
+  }
+
+  #pressed = (event) => {
+    if (event.isComposing || event.defaultPrevented) {
+      return;
+    }
+    const action = this.#actionOf(event);
+    if (action) {
+      event.preventDefault();
+      action();
+    }
+  };
+
+  #actionOf({ key, shiftKey, ctrlKey, metaKey, altKey, target }) {
+    const isTyping = target.closest("input, textarea, select, [contenteditable]");
+    if (key === "?" && !isTyping && !ctrlKey && !metaKey && !altKey) {
+      return () => this.#dialog.showModal();
+    }
+    if ((ctrlKey || metaKey) && shiftKey && !altKey) {
+      return { o: begin, c: copyLast }[key.toLowerCase()];
+    }
+    return shiftKey && key === "Escape" ? write : null;
+  }
+
+  get #dialog() {
+    return this.querySelector("dialog");
+  }
+}
+
+function begin() {
+  document.querySelector(".sidebar__new").click();
+}
+
+function copyLast() {
+  [...document.querySelectorAll("copy-answer button")].at(-1)?.click();
+}
+
+function write() {
+  document.querySelector(".composer textarea")?.focus();
+}
+
+customElements.define("keyboard-map", KeyboardMap);

@@ -1,0 +1,61 @@
+// Changes nodes into others while it leaves alone what is the same: what a reader has selected, scrolled or focused in
+// the block that is still growing stays so.
+
+const WHOLE = ".formula, .footnote-mark"; // what the page has made something else of
+
+/**
+ * Put `after` where `before` is.
+ *
+ * @param {Element} parent of `before`, which is at its end
+ * @param {Node[]} before
+ * @param {Node[]} after nodes that are in no page yet
+ * @returns {Node[]} what is in the page now: of each pair the former where that could be kept
+ */
+export function patch(parent, before, after) {
+  const now = after.map((node, place) => {
+    const former = before[place];
+    if (former === undefined) {
+      parent.append(node);
+    } else if (isAlike(former, node)) {
+      update(former, node);
+      return former;
+    } else {
+      former.replaceWith(node);
+    }
+    return node;
+  });
+  for (const node of before.slice(after.length)) {
+    node.remove();
+  }
+  return now;
+}
+
+function isAlike(former, node) {
+  if (former.nodeName !== node.nodeName || node.nodeType === Node.TEXT_NODE) {
+    return former.nodeName === node.nodeName;
+  }
+  const isSame = ["class", "href", "start"].every(isEqual(former, node));
+  return isSame && (!node.matches(WHOLE) || sourceOf(former) === sourceOf(node));
+}
+
+function sourceOf(node) {
+  return (node.querySelector(".formula__source") ?? node).textContent;
+}
+
+function isEqual(former, node) {
+  return (name) => former.getAttribute(name) === node.getAttribute(name);
+}
+
+function update(former, node) {
+  if (node.nodeType !== Node.TEXT_NODE) {
+    if (!node.matches(WHOLE)) {
+      // Buttons are no part of an answer: the page has put them there.
+      const children = [...former.childNodes].filter((child) => child.nodeName !== "BUTTON");
+      patch(former, children, [...node.childNodes]);
+    }
+  } else if (node.data.startsWith(former.data)) {
+    former.appendData(node.data.slice(former.data.length));
+  } else {
+    former.data = node.data;
+  }
+}

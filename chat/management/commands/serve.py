@@ -1,7 +1,6 @@
 """Everything in one process: the pages, the socket and a worker, over SQLite or whatever the environment names."""
 
 import asyncio
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -14,7 +13,7 @@ from django.urls import reverse
 from chat.models import SetupToken
 from chat.server import WebServer
 from predictions.bus import bus
-from predictions.ending import ignore_signals
+from predictions.ending import end
 from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
@@ -44,9 +43,7 @@ class Command(BaseCommand):
         server.run()
         thread.finish()
         bus.close()
-        ignore_signals()
-        if thread.error is not None:
-            sys.exit("The worker ended, and the rest with it; the lines above say why.")
+        end("The worker ended, and the rest with it; the lines above say why." if thread.error else "")
 
     @staticmethod
     def _address(host: str, port: int) -> str:

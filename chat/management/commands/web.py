@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from chat.server import WebServer
 from predictions.bus import bus
-from predictions.ending import ignore_signals
+from predictions.ending import end
 from predictions.garbage import collect_seldom
 
 
@@ -23,4 +23,4 @@ class Command(BaseCommand):
         collect_seldom()
         server.run()
         bus.close()
-        ignore_signals()
+        end()

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from predictions.bus import bus
-from predictions.ending import ignore_signals
+from predictions.ending import end
 from predictions.garbage import collect_seldom
 from predictions.worker import Worker
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         asyncio.run(self._run())
         bus.close()
-        ignore_signals()
+        end()
 
     async def _run(self) -> None:
         worker = Worker()

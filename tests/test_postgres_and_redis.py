@@ -9,7 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "files", "journal", "migrations", "pins", "races", "socket", "webhooks")
+AGAIN = ("claims", "journal", "migrations", "pins", "races", "search", "socket", "webhooks")
 
 
 @pytest.mark.timeout(300)

@@ -97,6 +97,7 @@ def send(page: Page, text: str) -> None:
 
 
 def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe finds. It does not fetch the style sheets anew, which the CSP would refuse it."""
+    """What axe finds, once no colour changes any more. It does not fetch style sheets anew: the CSP would refuse it."""
+    page.evaluate("Promise.allSettled(document.getAnimations().map(({ finished }) => finished))")
     response = Axe().run(page, options={"preload": False}).response
     return [(found["id"], found["nodes"][0]["html"]) for found in response["violations"]]

@@ -89,10 +89,11 @@ def test_an_admin_adds_a_model_and_promotes_a_newer_version_of_it(open_page: Ope
 def test_an_answer_becomes_a_prompt_to_compare_with(open_page: Open, host: FakeReplicate) -> None:
     host.script(Script(chunks=["The Nile."]))
     page = open_page()
-    page.get_by_role("textbox", name="Message").fill(QUESTION)
+    question = "Which river is the widest?"
+    page.get_by_role("textbox", name="Message").fill(question)
     page.get_by_role("button", name="Send").click()
     page.get_by_role("link", name="Details of this answer").click()
     page.get_by_role("button", name="Keep as a test prompt").click()
-    expect(page.get_by_label("Question")).to_have_value(QUESTION)
+    expect(page.get_by_label("Question")).to_have_value(question)
     page.get_by_role("link", name="Run on several versions").click()
-    expect(page.get_by_role("checkbox", name=QUESTION)).to_be_checked()
+    expect(page.get_by_role("checkbox", name=question)).to_be_checked()

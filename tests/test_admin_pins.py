@@ -577,9 +577,6 @@ def in_both_themes(page: Page) -> list[tuple[str, str]]:
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.evaluate(
-            "Promise.allSettled(document.getAnimations().map(each => each.finished))"
-        )  # colours change slowly
         found += violations(page)
     page.emulate_media(color_scheme="light")
     return found

@@ -37,6 +37,7 @@ from predictions.providers import http
 from predictions.providers.errors import StreamInterrupted
 from predictions.providers.http import HostClient
 from predictions.providers.replicate import ReplicateProvider
+from predictions.providers.replicate import provider as replicate_provider
 from predictions.providers.replicate import words as words_module
 from predictions.providers.replicate.stream import EventReader
 from predictions.providers.sse import EventStreamParser, NotAnEventStream
@@ -666,8 +667,9 @@ async def see_through(answer: Callable[[httpx.Request], httpx.Response]) -> Read
     "said", [recorded(), made("\n"), made("\r\n"), made("\r")], ids=["recorded", "LF", "CRLF", "CR"]
 )
 async def test_f12_f13_a_stream_cut_at_any_byte_is_told_exactly_once(
-    said: list[Said], how: str, has_ended: bool
+    said: list[Said], how: str, has_ended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(replicate_provider, "LAGS", tuple(lag / 100 for lag in replicate_provider.LAGS))
     text = "".join(part.text for part in said)
     assert text
     for cut in range(sum(len(part.raw) for part in said) + 1):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.services import real_postgres, real_valkey
 
-AGAIN = ("claims", "journal", "migrations", "pins", "races", "search", "socket", "webhooks")
+AGAIN = ("claims", "migrations", "pins", "races", "search", "socket")
 
 
 @pytest.mark.timeout(300)

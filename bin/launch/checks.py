@@ -13,7 +13,7 @@ from launch.console import Failure, say, step, write
 from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
 
 LOCK = ROOT / "requirements-dev.lock"
-WORKERS = 4  # of pytest on two cores: most tests wait for processes and browsers
+WORKERS = 3  # of pytest on two cores: many tests wait for processes; with more of them, waits get too long
 NODE_MODULES = ROOT / "node_modules"
 NODE_STAMP = NODE_MODULES / ".stamp"
 

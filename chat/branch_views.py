@@ -1,22 +1,22 @@
 """The pages of a conversation's branches: another wording, another answer, which branch is shown, and what is above."""
 
 import uuid
+from functools import partial
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chat.forms import MessageForm
-from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Message, User
+from chat.models import MESSAGES_SHOWN, Message, User
 from chat.views import (
-    STILL_ANSWERING,
+    ask_with,
     load_answer,
     refuse,
     show_conversation,
     wants_json,
 )
 from predictions.models import Model
-from predictions.pins import NothingAnswers
 
 
 @require_http_methods(["GET", "POST"])
@@ -28,18 +28,8 @@ def message_edit(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     if request.method == "GET":
         return _page(request, "message_edit", question, text=question.text)
     form = MessageForm(_with_defaults(request, question), user=request.user)
-    if form.is_valid():
-        form.check_id_is_free_for(request.user)
-    if form.is_valid():
-        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"]}
-        try:
-            conversation.ask(form.cleaned_data["text"], instead_of=question, **sent)
-        except AlreadyAnswering:
-            form.add_error(None, STILL_ANSWERING)
-        except NothingAnswers as error:
-            form.note_refusal(error)
-        else:
-            return show_conversation(request, conversation, status=201)
+    if ask_with(form, request.user, partial(conversation.ask, instead_of=question)):
+        return show_conversation(request, conversation, status=201)
     problem = " ".join(str(error) for errors in form.errors.values() for error in errors)
     if wants_json(request):
         return refuse(request, conversation, problem, status=422)

@@ -194,7 +194,7 @@ class Conversation(models.Model):
         known = self.messages.filter(pk=message_id).first()
         if known is not None:
             return known
-        branch = self._free_branch()
+        branch = self._free_branch(last=MOST_TURNS if instead_of is None else 1)
         sources: Sequence[File | Upload] = self._claim(uploads)
         again = None
         if instead_of is not None:
@@ -238,7 +238,7 @@ class Conversation(models.Model):
         With `reaching`, more of them if that message would be left out.
         """
         tree = self.tree
-        path = tree.path_to(tree.end_of_branch(self.leaf_id))
+        path = tree.branch_to(self.leaf_id)
         begin = 0 if last is None else max(len(path) - last, 0)
         if reaching is not None and reaching.pk in path:
             begin = min(begin, path.index(reaching.pk))
@@ -257,8 +257,7 @@ class Conversation(models.Model):
 
     def shown_path(self) -> list[uuid.UUID]:
         """The ids of the messages of the branch that is shown."""
-        tree = self.tree
-        return tree.path_to(tree.end_of_branch(self.leaf_id))
+        return self.tree.branch_to(self.leaf_id)
 
     def show(self, message: "Message") -> None:
         """Show the branch that `message` is on, down to its newest end."""
@@ -268,9 +267,9 @@ class Conversation(models.Model):
         self.save(update_fields=["leaf"])
         bus.publish((f"conversation:{self.pk}", {}))
 
-    def _free_branch(self) -> list["Message"]:
-        """Return the branch that is shown; raise AlreadyAnswering while its last answer is being written."""
-        branch = self.branch(last=MOST_TURNS)
+    def _free_branch(self, *, last: int = 1) -> list["Message"]:
+        """Return the end of the branch that is shown; raise AlreadyAnswering while its last answer is being written."""
+        branch = self.branch(last=last)
         if branch and branch[-1].is_running:
             raise AlreadyAnswering
         return branch
@@ -397,10 +396,7 @@ class Conversation(models.Model):
 
     def stop_all(self) -> int:
         """Stop all answers that are being written; return how many."""
-        running = list(Prediction.objects.active().filter(message__conversation=self))
-        for prediction in running:
-            prediction.request_cancel()
-        return len(running)
+        return Prediction.objects.filter(message__conversation=self).stop_all()
 
     def tell_owner(self) -> None:
         """Have the pages of its owner look at the list of conversations."""

@@ -27,9 +27,9 @@ class Tree:
         path.reverse()
         return path
 
-    def end_of_branch(self, leaf: uuid.UUID | None) -> uuid.UUID | None:
-        """Where the branch ends that is shown: at `leaf`, or else at the newest message."""
-        return leaf if leaf in self._parents else self.newest
+    def branch_to(self, leaf: uuid.UUID | None) -> list[uuid.UUID]:
+        """From the first message down to `leaf`, or else to the newest one."""
+        return self.path_to(leaf if leaf in self._parents else self.newest)
 
     def newest_below(self, key: uuid.UUID) -> uuid.UUID:
         """The newest of all messages that came of `key`, or `key` itself."""

@@ -1,7 +1,9 @@
 """The pages: a function for each."""
 
 import uuid
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
@@ -20,6 +22,8 @@ from predictions.models import Model, Prediction
 from predictions.offers import offers_of
 from predictions.pins import NothingAnswers
 from predictions.standing import standing_here
+
+T = TypeVar("T")
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
 NOT_RATED_YET = "This answer is still being written. Say what you think of it when it is there."
@@ -201,24 +205,31 @@ def _show(
 
 def _send(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
     form = MessageForm(request.POST, user=_user(request))
-    if form.is_valid():
-        form.check_id_is_free_for(_user(request))
-    if form.is_valid():
-        sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"], **form.beside}
-        try:
-            if conversation is None:
-                conversation = Conversation.begin(_user(request), form.cleaned_data["text"], **sent)
-            else:
-                conversation.ask(form.cleaned_data["text"], **sent)
-        except AlreadyAnswering:
-            form.add_error(None, STILL_ANSWERING)
-        except NothingAnswers as error:
-            form.note_refusal(error)
-        else:
-            return show_conversation(request, conversation, status=201)
+    if conversation is None:
+        asked = ask_with(form, _user(request), partial(Conversation.begin, _user(request)))
+    else:
+        asked = conversation if ask_with(form, _user(request), conversation.ask) else None
+    if asked is not None:
+        return show_conversation(request, asked, status=201)
     if wants_json(request):
         return JsonResponse({"errors": form.errors}, status=422)
     return _show(request, conversation, form, status=422)
+
+
+def ask_with(form: MessageForm, user: User, ask: Callable[..., T]) -> T | None:
+    """Return what comes of asking for what a form says; None where that is refused, and the form then says why."""
+    if form.is_valid():
+        form.check_id_is_free_for(user)
+    if not form.is_valid():
+        return None
+    sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"], **form.beside}
+    try:
+        return ask(form.cleaned_data["text"], **sent)
+    except AlreadyAnswering:
+        form.add_error(None, STILL_ANSWERING)
+    except NothingAnswers as error:
+        form.note_refusal(error)
+    return None
 
 
 def show_conversation(

@@ -59,8 +59,7 @@ def _call_workers() -> None:
 
 def stop(comparison: Comparison) -> None:
     """Stop what is still being written; what is there of it stays."""
-    for prediction in Prediction.objects.active().filter(trial__case__comparison=comparison):
-        prediction.request_cancel()
+    Prediction.objects.filter(trial__case__comparison=comparison).stop_all()
 
 
 # ---------------------------------------------------------------- what came of it

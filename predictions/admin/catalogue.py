@@ -13,16 +13,19 @@ from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.views.decorators.http import require_POST
 
 from predictions import catalogue, comparisons, pins, providers, validation
 from predictions.admin import adding
+from predictions.admin.addresses import key_in
 from predictions.admin.hosts import PATIENCE
 from predictions.admin.model_page import TryForm, context_for, fieldsets_of, trial_context
 from predictions.admin.parameters import ModelForm, form_for
@@ -154,17 +157,16 @@ class ModelAdmin(admin.ModelAdmin):
     def look_now(self, request: HttpRequest, models: QuerySet[Model]) -> None:
         self._look(request, Model.objects.filter(pk__in=list(models.values_list("pk", flat=True))))
 
+    @method_decorator(require_POST)
     def look_view(self, request: HttpRequest) -> HttpResponse:
         """Look for new versions of the model `model`, or of all."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not self.has_change_permission(request):
             raise PermissionDenied
-        named = request.POST.get("model", "")
-        if not named.isdecimal() or len(named) > 18:
+        named = key_in(request.POST.get("model"))
+        if not named:
             self._look(request, Model.objects.all())
             return HttpResponseRedirect(reverse("admin:predictions_model_changelist"))
-        self._look(request, Model.objects.filter(pk=int(named)))
+        self._look(request, Model.objects.filter(pk=named))
         return HttpResponseRedirect(reverse("admin:predictions_model_change", args=[named]) + "?part=versions")
 
     def _look(self, request: HttpRequest, models: QuerySet[Model]) -> None:
@@ -285,10 +287,9 @@ class ModelAdmin(admin.ModelAdmin):
 
     # ------------------------------------------------------------ trying it out
 
+    @method_decorator(require_POST)
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask the version that answers by the form as it is, without saving that."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         model = self._tried(request, pk)
         form = self.get_form(request, model, change=True)(request.POST, instance=model)
         asked = TryForm(request.POST)
@@ -354,10 +355,9 @@ class ModelAdmin(admin.ModelAdmin):
         }
         return TemplateResponse(request, "admin/predictions/model/trial.html", context)
 
+    @method_decorator(require_POST)
     def trial_stop_view(self, request: HttpRequest, pk: int, trial_pk: int) -> HttpResponse:
         """Stop a try; what is there of its answer stays."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         trial = _trial_of(self._tried(request, pk), trial_pk)
         if trial.prediction is not None:
             trial.prediction.request_cancel()

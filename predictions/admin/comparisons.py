@@ -8,14 +8,17 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
+from django.views.decorators.http import require_POST
 
 from predictions import comparisons
+from predictions.admin.addresses import key_in
 from predictions.admin.comparison_forms import ComparisonForm, SavedPromptForm, VerdictForm
 from predictions.models import Case, Comparison, Model, Pin, SavedPrompt, Trial
 from predictions.prompts import Turn
@@ -147,10 +150,9 @@ class ComparisonAdmin(admin.ModelAdmin):
             status=422 if form.is_bound else 200,
         )
 
+    @method_decorator(require_POST)
     def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Run the same prompts on the same versions once more."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not self.has_add_permission(request):
             raise PermissionDenied
         before = get_object_or_404(Comparison, pk=pk)
@@ -170,9 +172,7 @@ class ComparisonAdmin(admin.ModelAdmin):
         """Show the answers side by side, so far or whole, or with `?show=differences` what differs."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if not object_id.isdecimal() or len(object_id) > 18:
-            raise Http404
-        comparison = get_object_or_404(Comparison.objects.select_related("created_by"), pk=int(object_id))
+        comparison = get_object_or_404(Comparison.objects.select_related("created_by"), pk=key_in(object_id))
         trials = list(comparisons.trials_of(comparison))
         with_words = request.GET.get("show") == "differences"
         return self._page(
@@ -191,10 +191,9 @@ class ComparisonAdmin(admin.ModelAdmin):
             may_decide=request.user.has_perm("predictions.add_pin"),
         )
 
+    @method_decorator(require_POST)
     def judge_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Note how an answer is against the first version's."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not self.has_change_permission(request):
             raise PermissionDenied
         trial = get_object_or_404(Trial.objects.select_related("case").exclude(case=None), pk=pk)
@@ -211,10 +210,9 @@ class ComparisonAdmin(admin.ModelAdmin):
             )
         return HttpResponseRedirect(_address(trial.case.comparison_id) + f"#trial-{trial.pk}")
 
+    @method_decorator(require_POST)
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Stop the answers that are still being written."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         if not self.has_add_permission(request):
             raise PermissionDenied
         comparisons.stop(get_object_or_404(Comparison, pk=pk))
@@ -230,9 +228,7 @@ def _address(pk: int) -> str:
 
 
 def _model(named: str) -> Model | None:
-    if not named.isdecimal() or len(named) > 18:
-        return None
-    return Model.objects.filter(pk=int(named)).first()
+    return Model.objects.filter(pk=key_in(named)).first()
 
 
 def _by_case(trials: Sequence[Trial]) -> list[tuple[Case, list[Trial]]]:

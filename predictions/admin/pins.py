@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from predictions import schema_diff
 from predictions.admin import version_figures
+from predictions.admin.addresses import key_in
 from predictions.admin.pin_forms import LATEST, DecisionForm, DiffForm, RollbackForm
 from predictions.models import Comparison, Model, Pin, PinChanged, Version
 from predictions.schema_diff import Change, Weight
@@ -271,17 +272,14 @@ def _version(model: Model, named: str | None) -> Version | None:
     """Return the version of `model` that an address names, or None for the latest."""
     if named in {None, "", LATEST}:
         return None
-    if not str(named).isdecimal() or len(str(named)) > 18:
-        raise Http404
-    return get_object_or_404(model.versions, pk=int(str(named)))
+    return get_object_or_404(model.versions, pk=key_in(named))
 
 
 def _comparison(request: HttpRequest) -> Comparison | None:
     """Return the comparison that an address names as what was looked at before deciding."""
-    named = request.GET.get("comparison", "")
-    if not named.isdecimal() or len(named) > 18 or not request.user.has_perm("predictions.view_comparison"):
+    if not request.user.has_perm("predictions.view_comparison"):
         return None
-    return Comparison.objects.filter(pk=int(named)).first()
+    return Comparison.objects.filter(pk=key_in(request.GET.get("comparison"))).first()
 
 
 def _changes(model: Model, old: Version | None, new: Version | None) -> list[Change]:
@@ -315,8 +313,8 @@ def _rows(model: Model, versions: Iterable[Version], now: Version | None) -> lis
 def _history(model: Model, environment: str, *, before: str | None) -> list[Pin]:
     """The newest decisions and one more, which tells that there are older ones."""
     pins = Pin.objects.filter(model=model, environment=environment)
-    if before and before.isdecimal() and len(before) <= 18:
-        pins = pins.filter(pk__lt=int(before))
+    if older_than := key_in(before):
+        pins = pins.filter(pk__lt=older_than)
     people = ("candidate_group", "created_by", "comparison", "replaces__candidate_group")
     return list(pins.select_related(*people).with_versions("replaces__")[: DECISIONS_SHOWN + 1])
 

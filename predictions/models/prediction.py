@@ -83,6 +83,13 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         """Those that have waited for longer than `patience`: their run only tells them so."""
         return self.filter(created_at__lte=at - patience)
 
+    def stop_all(self) -> int:
+        """Stop those that are being written; return how many."""
+        running = list(self.active())
+        for prediction in running:
+            prediction.request_cancel()
+        return len(running)
+
     def held(self, at: datetime) -> Self:
         return self.active().filter(leased_until__gt=at, leased_until__lte=at + 2 * LEASE)
 

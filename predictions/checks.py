@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-import redis
 from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
-from predictions.bus import RedisBus, bus
+from predictions.bus import bus
 from predictions.models import Prediction, Provider, Worker
 
 WEBHOOKS_EXPECTED = 3  # predictions without any webhook, before that is worth a word
@@ -24,12 +23,8 @@ def check_database() -> str | None:
 
 
 def check_bus() -> str | None:
-    if not isinstance(bus, RedisBus):
-        return None
-    try:
-        bus.ping()
-    except redis.RedisError as error:
-        return f"Redis cannot be reached ({error}). Answers arrive a second late. Look at REDIS_URL."
+    if trouble := bus.trouble():
+        return f"Redis cannot be reached ({trouble}). Answers arrive a second late. Look at REDIS_URL."
     return None
 
 

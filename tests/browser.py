@@ -108,3 +108,13 @@ def violations(page: Page) -> list[tuple[str, str]]:
     page.evaluate(CALM)
     response = Axe().run(page, options={"preload": False}).response
     return [(found["id"], found["nodes"][0]["html"]) for found in response["violations"]]
+
+
+def in_both_themes(page: Page) -> list[tuple[str, str, str]]:
+    """What axe finds in the light theme and in the dark one, with the theme."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found += [(scheme, *each) for each in violations(page)]
+    page.emulate_media(color_scheme="light")
+    return found

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from chat.models import Conversation, User
 from predictions.models import Model, Prediction
+from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -31,12 +32,6 @@ def conversation(alice: User, model: Model) -> Conversation:
     conversation = Conversation.begin(alice, "Hi", message_id=uuid.uuid4(), model=model)
     Prediction.objects.update(status="succeeded", output="Hello")
     return conversation
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def ways_of_asking(client: Client, conversation: Conversation, model: Model) -> dict[str, Any]:

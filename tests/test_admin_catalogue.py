@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -22,6 +21,7 @@ from tests.browser import chromium, set_up, violations
 from tests.cog import CogServer, start_cog_server
 from tests.conftest import make_model
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate
+from tests.people import signed_in, staff
 from tests.site import PROJECT, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,18 +41,6 @@ def replicate(transactional_db: None, fake: FakeReplicate, settings: Any) -> Pro
 @pytest.fixture
 def admin_page(transactional_db: None) -> Client:
     return signed_in(User.objects.create_superuser("alice", password="correct horse"))
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def staff(*rights: str) -> Client:
-    user = User.objects.create_user("bob", password="battery staple", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    return signed_in(user)
 
 
 def words(client: Client, page: str, /, **fields: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import Open, violations
+from tests.browser import Open, in_both_themes
 from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate, Script
 
 REF = "acme/poet"
@@ -20,13 +20,10 @@ def changed_schema() -> dict[str, Any]:
     return schema
 
 
-def look_at(page: Page, found: dict[str, list[tuple[str, str]]]) -> None:
+def look_at(page: Page, found: dict[str, list[tuple[str, str, str]]]) -> None:
     """Note what stands in somebody's way on this page, in either theme, and that nothing is too wide for a phone."""
     title = page.title()
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found[f"{title} ({scheme})"] = violations(page)
-    page.emulate_media(color_scheme="light")
+    found[title] = in_both_themes(page)
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, title
     page.set_viewport_size({"width": 1200, "height": 900})
@@ -34,7 +31,7 @@ def look_at(page: Page, found: dict[str, list[tuple[str, str]]]) -> None:
 
 @pytest.mark.timeout(200)
 def test_an_admin_adds_a_model_and_promotes_a_newer_version_of_it(open_page: Open, host: FakeReplicate) -> None:
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[str, list[tuple[str, str, str]]] = {}
     poet = host.catalogue.add_model(REF, description="It answers in verse.")
     first = poet.versions[-1].id[:12]
     page = open_page("/admin/predictions/model/add/", reduced_motion="reduce", viewport={"width": 1200, "height": 900})

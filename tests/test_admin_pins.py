@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.template import Context, Template
 from django.test import Client, RequestFactory
@@ -21,8 +21,9 @@ from chat.models import User
 from predictions.models import Model, Pin, Provider, Version
 from predictions.pins import NothingAnswers, choose
 from predictions.standing import answering, latest_of, standings
-from tests.browser import chromium, violations, visiting
+from tests.browser import chromium, in_both_themes, visiting
 from tests.fake_replicate import CHAT_SCHEMA
+from tests.people import signed_in, with_rights
 
 pytestmark = pytest.mark.django_db
 
@@ -67,19 +68,7 @@ def admin(alice: User) -> Client:
 @pytest.fixture
 def onlooker(charlie: User) -> Client:
     """Somebody who may look at the pins and decide nothing."""
-    return signed_in(with_right(charlie, "view_pin"))
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def with_right(user: User, *rights: str) -> User:
-    User.objects.filter(pk=user.pk).update(is_staff=True)
-    user.user_permissions.add(*Permission.objects.filter(codename__in=rights))
-    return User.objects.get(pk=user.pk)
+    return signed_in(with_rights(charlie, "view_pin"))
 
 
 def lose(version: Version) -> None:
@@ -436,7 +425,7 @@ def test_staff_without_the_right_see_everything_and_decide_nothing(
 
 
 def test_staff_with_the_right_to_add_pins_may_decide(charlie: User, model: Model, old: Version) -> None:
-    client = signed_in(with_right(charlie, "add_pin"))
+    client = signed_in(with_rights(charlie, "add_pin"))
     assert decide(client, model, old).status_code == 200
     assert Pin.objects.get().created_by == charlie
 
@@ -444,7 +433,7 @@ def test_staff_with_the_right_to_add_pins_may_decide(charlie: User, model: Model
 def test_staff_without_any_right_and_people_see_nothing(charlie: User, model: Model, old: Version) -> None:
     first = pin(model, old)
     addresses = [OVERVIEW, model_page(model), diff_page(model), f"{OVERVIEW}{first.pk}/change/"]
-    client = signed_in(with_right(charlie))
+    client = signed_in(with_rights(charlie))
     assert {client.get(address).status_code for address in addresses} == {403}
     User.objects.filter(pk=charlie.pk).update(is_staff=False)
     assert {client.get(address).status_code for address in addresses} == {302}
@@ -462,7 +451,7 @@ def alarms(user: User) -> str:
 
 @pytest.fixture
 def keeper(charlie: User) -> User:
-    return with_right(charlie, "view_pin")
+    return with_rights(charlie, "view_pin")
 
 
 def test_a_pinned_version_that_is_gone_raises_an_alarm(keeper: User, model: Model, old: Version, new: Version) -> None:
@@ -532,7 +521,7 @@ def many(model: Model) -> list[Model]:
 
 @pytest.mark.parametrize("page", ["overview", "model", "diff", "decide", "alarms"])
 def test_no_list_takes_more_than_ten_queries(page: str, many: list[Model], alice: User) -> None:
-    client = signed_in(with_right(alice, "add_pin", "view_pin"))
+    client = signed_in(with_rights(alice, "add_pin", "view_pin"))
     model = many[0]
     old, new = model.versions.all()[3:5]
     addresses = {
@@ -570,16 +559,6 @@ def page(transactional_db: None, live_server: Any, admin: Client, model: Model, 
     cookie = {"name": "sessionid", "value": admin.cookies["sessionid"].value, "domain": "localhost", "path": "/"}
     with chromium() as browser, visiting(browser, live_server.url, {"cookies": [cookie]}) as open_page:
         yield open_page(OVERVIEW, reduced_motion="reduce")
-
-
-def in_both_themes(page: Page) -> list[tuple[str, str]]:
-    """What axe finds."""
-    found = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found += violations(page)
-    page.emulate_media(color_scheme="light")
-    return found
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,12 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
-from django.test import Client
 from django.utils import timezone
 
 from chat.models import User
 from predictions.models import Model, Prediction
+from tests.people import signed_in, with_rights
 
 pytestmark = pytest.mark.django_db
 
@@ -22,19 +21,10 @@ def answered(model: Model, **fields: Any) -> Prediction:
     return Prediction.objects.create(model=model, version=model.versions.first(), input={}, **{**version, **fields})
 
 
-def looking(user: User, *rights: str) -> Client:
-    user.is_staff = True
-    user.save()
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def test_an_answer_of_another_version_is_marked_in_the_list_and_can_be_filtered(alice: User, model: Model) -> None:
     answered(model, is_substituted=True)
     answered(model, answered_version="a" * 64)
-    admin = looking(alice, "view_prediction")
+    admin = signed_in(with_rights(alice, "view_prediction"))
 
     page = admin.get(LIST).content.decode()
     assert page.count("not the one asked for") == 1
@@ -46,11 +36,11 @@ def test_an_answer_of_another_version_is_marked_in_the_list_and_can_be_filtered(
 
 
 def test_the_front_page_tells_of_such_answers_while_they_are_new(alice: User, charlie: User, model: Model) -> None:
-    admin = looking(alice, "view_prediction", "view_pin")
+    admin = signed_in(with_rights(alice, "view_prediction", "view_pin"))
     answered(model, is_substituted=True, created_at=timezone.now() - timedelta(days=8))
     assert SENTENCE not in admin.get("/admin/").content.decode()
 
     answered(model, is_substituted=True)
     answered(model)
     assert f"1 answer {SENTENCE}" in admin.get("/admin/").content.decode()
-    assert SENTENCE not in looking(charlie, "view_pin").get("/admin/").content.decode()
+    assert SENTENCE not in signed_in(with_rights(charlie, "view_pin")).get("/admin/").content.decode()

@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 import redis
 
-from predictions.bus import BACKLOG, CHANNEL, Bus, RedisBus
+from predictions.bus import BACKLOG, Bus
+from predictions.redis_bus import CHANNEL, RedisBus
 from tests.services import real_valkey
 from tests.waiting import wait_until
 
@@ -90,7 +91,7 @@ async def test_without_redis_this_process_still_hears_itself() -> None:
 
 
 async def test_a_redis_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predictions.bus.PUBLISH_PAUSE", 0.1)
+    monkeypatch.setattr("predictions.redis_bus.PUBLISH_PAUSE", 0.1)
     with real_valkey() as url, closing(RedisBus(url)) as bus, bus.subscribe("a") as a:
         await live(bus)
         admin = redis.Redis.from_url(url)

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -22,6 +21,7 @@ from predictions import comparisons
 from predictions.models import Case, Comparison, Model, Pin, Prediction, Provider, SavedPrompt, Trial, Version
 from predictions.prompts import Turn
 from tests.fake_replicate import CHAT_SCHEMA
+from tests.people import signed_in, with_rights
 
 pytestmark = pytest.mark.django_db
 
@@ -61,19 +61,6 @@ def comparison(alice: User, old: Version, new: Version, prompt: SavedPrompt) -> 
 def admin(alice: User) -> Client:
     User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
     return signed_in(alice)
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def with_rights(user: User, *rights: str) -> Client:
-    user.is_staff = True
-    user.save()
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    return signed_in(user)
 
 
 def begin(user: User, model: Model, question: str, *, answered: str) -> tuple[Conversation, Message]:
@@ -141,7 +128,7 @@ def test_only_who_may_keep_prompts_keeps_them_and_only_from_conversations_of_the
         "Keep as a test prompt"
         not in signed_in(alice).get(reverse("chat:receipt_detail", args=[answer.pk])).content.decode()
     )
-    assert with_rights(charlie, "add_savedprompt").post(keep).status_code == 404
+    assert signed_in(with_rights(charlie, "add_savedprompt")).post(keep).status_code == 404
     assert not SavedPrompt.objects.exists()
 
 
@@ -368,7 +355,7 @@ def test_each_right_allows_what_it_says(alice: User, charlie: User, comparison: 
     again = reverse("admin:predictions_comparison_again", args=[comparison.pk])
 
     def answers(*rights: str) -> list[int]:
-        client = with_rights(User.objects.get(pk=charlie.pk), *rights)
+        client = signed_in(with_rights(charlie, *rights))
         asked = [client.get(detail), client.get(ADD), client.post(stop), client.post(judge, {"verdict": "same"})]
         return [response.status_code for response in asked]
 
@@ -377,7 +364,7 @@ def test_each_right_allows_what_it_says(alice: User, charlie: User, comparison: 
     assert answers("view_comparison", "change_comparison") == [200, 403, 403, 302]
     assert answers("view_comparison", "add_comparison") == [200, 200, 302, 403]
     assert signed_in(alice).get(detail).status_code == 302  # not staff: to the login page
-    looking = with_rights(User.objects.get(pk=charlie.pk), "view_comparison")
+    looking = signed_in(with_rights(charlie, "view_comparison"))
     told = page(looking, comparison)
     for address in (judge, stop, again):
         assert address not in told

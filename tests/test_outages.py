@@ -39,10 +39,10 @@ from playwright.sync_api import expect
 from chat.middleware import NOT_REACHED, NOT_SAVED, TEXT_NOT_SAVED
 from chat.models import AlreadyAnswering, Conversation, Message, User
 from predictions.batch import Batch, write_batch
-from predictions.bus import CHANNEL, REDIS_TIMEOUT
 from predictions.database import is_disk_full
 from predictions.follow import stored_text
 from predictions.models import Model, Prediction, Worker
+from predictions.redis_bus import CHANNEL, REDIS_TIMEOUT
 from tests.browser import chromium
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import FakeReplicate, Gate, Script

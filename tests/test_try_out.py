@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 from playwright.sync_api import expect
 
@@ -15,6 +14,7 @@ from predictions.models import Model, Pin, Prediction, Trial
 from tests.browser import chromium, set_up, violations, visiting
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate, Gate, Script
+from tests.people import signed_in, staff
 from tests.site import Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,18 +26,6 @@ RIGHTS = ("view_model", "change_model", "view_comparison")
 @pytest.fixture
 def admin_page(transactional_db: None) -> Client:
     return signed_in(User.objects.create_superuser("alice", password="correct horse"))
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def staff(*rights: str) -> Client:
-    user = User.objects.create_user("bob", password="battery staple", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    return signed_in(user)
 
 
 def page_of(model: Model, rest: str = "change/") -> str:

@@ -1,8 +1,10 @@
 """Make the pictures in docs/screenshots/ anew: `.venv/bin/python -m tests.screenshots`.
 
 The chat's show the bundled model's own answers, in the page as it is; the admin's show the fake Replicate's models.
+Those in states/ show every state of the page that tests/states.py leads to.
 """
 
+import base64
 import copy
 import re
 import tempfile
@@ -11,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium, send, set_up
+from tests.browser import CALM, chromium, send, set_up, visiting
 from tests.cog import start_cog_server
 from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate, Script
 from tests.site import Site
+from tests.states import OFFERED, STATES, Stage, add_painter, shown
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
 DESKTOP = {"width": 1200, "height": 750}
@@ -36,6 +39,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     show_chat()
     show_admin()
+    show_states()
 
 
 def show_chat() -> None:
@@ -113,6 +117,62 @@ def show_admin() -> None:
         expect(page.get_by_text("First token")).to_be_visible()
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=FOLDER / "admin-try.png")
+
+
+def show_states() -> None:
+    """Each state in one picture: light and dark, on a desk and on a phone."""
+    (FOLDER / "states").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, FakeReplicate() as fake, chromium() as browser:
+        add_painter(fake)
+        replicate = {"PARLEY_REPLICATE_URL": fake.url, "REPLICATE_API_TOKEN": fake.token}
+        with Site(Path(folder), {**replicate, "PARLEY_REPLICATE_MODELS": OFFERED}) as site:
+            page = browser.new_page()
+            set_up(page, site.address)
+            known = page.context.storage_state()
+            for name in STATES:
+                with (
+                    visiting(browser, site.url, known, harmless=("",)) as open_page,
+                    shown(name, Stage(fake, open_page)) as page,
+                ):
+                    views = [view(page, size, scheme) for scheme in ("light", "dark") for size in (DESKTOP, PHONE)]
+                (FOLDER / "states" / f"{name}.webp").write_bytes(side_by_side(browser, views))
+
+
+def view(page: Page, size: Any, scheme: Any) -> bytes:
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(CALM)
+    return page.screenshot()
+
+
+JOIN = """async (pictures) => {
+    const images = await Promise.all(pictures.map(async (picture) => {
+        const image = new Image();
+        image.src = `data:image/png;base64,${picture}`;
+        await image.decode();
+        return image;
+    }));
+    const canvas = document.createElement("canvas");
+    const [desk, phone] = images;
+    const gap = 20;
+    canvas.width = desk.width + gap + phone.width;
+    canvas.height = 2 * phone.height + gap;
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#8a8f8c";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    images.forEach((image, place) => {
+        context.drawImage(image, place % 2 ? desk.width + gap : 0, place > 1 ? phone.height + gap : 0);
+    });
+    return canvas.toDataURL("image/webp", 0.6).split(",")[1];
+}"""
+
+
+def side_by_side(browser: Browser, pictures: list[bytes]) -> bytes:
+    """Join a view of a desk and of a phone, light and dark, into one WebP."""
+    page = browser.new_page()
+    joined = page.evaluate(JOIN, [base64.b64encode(picture).decode() for picture in pictures])
+    page.close()
+    return base64.b64decode(joined)
 
 
 def changed(schema: Mapping[str, Any]) -> dict[str, Any]:

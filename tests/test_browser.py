@@ -1,12 +1,8 @@
 """What people see and do, in a real Chromium, before a real `manage.py serve`."""
 
 import re
-import struct
-import wave
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from tests.fake_replicate import (
     Script,
     recorded_errors,
 )
+from tests.media import make_png, make_wav
 from tests.old_proxy import OldProxy
 from tests.proxy import FaultyProxy, Toxic
 from tests.site import Site
@@ -332,17 +329,6 @@ def test_a_connection_that_is_dead_without_a_word_is_noticed(
 # ---------------------------------------------------------------- files
 
 
-def make_png(red: int, green: int, blue: int, *, width: int = 640, height: int = 480) -> bytes:
-    """An image of one colour."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + bytes((red, green, blue)) * width) * height
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 def ask_painter(page: Page, text: str) -> None:
     choose_model(page, "painter")
     send(page, text)
@@ -393,11 +379,7 @@ def test_images_are_shown_as_they_come_and_stay(open_page: Open, host: FakeRepli
 
 
 def test_sounds_can_be_played(open_page: Open, host: FakeReplicate) -> None:
-    sound = BytesIO()
-    with wave.open(sound, "wb") as file:
-        file.setparams((1, 2, 8_000, 0, "NONE", ""))
-        file.writeframes(b"\0\0" * 16_000)
-    host.script(Script(output=[host.output_file(sound.getvalue(), name="speech.wav")], stream=False))
+    host.script(Script(output=[host.output_file(make_wav(), name="speech.wav")], stream=False))
     page = open_page()
     ask_painter(page, "A sound")
 
@@ -502,22 +484,6 @@ def test_hostile_output_runs_nothing_and_asks_nobody(open_page: Open, host: Fake
         "a[href^='data']",
     ):
         assert page.locator(f"answer-text {selector}").count() == 0, selector
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_stands_in_the_way_of_anybody(scheme: Any, open_page: Open, host: FakeReplicate, site: Site) -> None:
-    host.script(Script(chunks=["# Title\n\nA [link](https://example.org) and `code`.\n\n```python\nx = 1\n```\n"]))
-    page = open_page(color_scheme=scheme)
-    found = violations(page)
-    send(page, "Show me")
-    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
-    expect(answer_of(page)).to_contain_text("Title")
-    found += violations(page)
-    page.context.clear_cookies()
-    page.goto("/accounts/login/")
-    found += violations(page)
-
-    assert found == []
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(open_page: Open, host: FakeReplicate) -> None:

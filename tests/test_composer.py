@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser import Open, choose_model, send, violations, visiting
 from tests.fake_replicate import IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate, Gate, Script
+from tests.media import make_png
 from tests.site import Site
-from tests.test_browser import make_png
 from tests.waiting import wait_until
 
 RED = {"name": "red.png", "mimeType": "image/png", "buffer": make_png(200, 60, 40)}

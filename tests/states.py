@@ -155,6 +155,15 @@ def files_with_a_question(stage: Stage) -> Page:
 # ---------------------------------------------------------------- while an answer comes
 
 
+@state("sending")
+def sending(stage: Stage) -> Page:
+    page = stage.open()
+    page.route("**/conversations/", lambda route: None)
+    send(page, "How do tides work?")
+    expect(page.get_by_text("Sending …")).to_be_visible()
+    return page
+
+
 @state("starting")
 def starting(stage: Stage) -> Page:
     page = stage.ask("How do tides work?", Script(boot=stage.gate()))

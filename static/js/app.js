@@ -7,6 +7,7 @@ import "./elements/conversation-news.js";
 import "./elements/copy-answer.js";
 import "./elements/earlier-messages.js";
 import "./elements/edit-question.js";
+import "./elements/first-question.js";
 import "./elements/follow-end.js";
 import "./elements/keyboard-map.js";
 import "./elements/local-time.js";

@@ -1,3 +1,4 @@
+import { anticipate } from "../anticipated.js";
 import { parseOwn } from "../markup.js";
 import { AnswerNews } from "./answer-news.js";
 
@@ -67,11 +68,8 @@ export class ConversationNews extends AnswerNews {
   /** Show a question, and that an answer will come, before the server knows of either. */
   #anticipate(event) {
     event.preventDefault(); // from here on it is shown here
-    const { id, text } = event.detail;
-    const question = makeDraft("message--user", "message__question", text);
-    question.id = `message-${id}`;
-    question.dataset.message = id;
-    this.#messages.append(question, makeDraft("message--assistant", "message__sending", "Sending …"));
+    const [question, answer] = anticipate(event.detail);
+    this.#messages.append(question, answer);
     question.dispatchEvent(new CustomEvent("question-added", { bubbles: true }));
   }
 
@@ -99,17 +97,6 @@ export class ConversationNews extends AnswerNews {
   get #messages() {
     return this.querySelector(".messages");
   }
-}
-
-function makeDraft(kind, part, text) {
-  const article = document.createElement("article");
-  article.className = `message ${kind} message--draft`;
-  const words = document.createElement("div");
-  words.className = part;
-  words.dir = "auto";
-  words.textContent = text;
-  article.append(words);
-  return article;
 }
 
 customElements.define("conversation-news", ConversationNews);

@@ -57,13 +57,13 @@ def test_what_is_sent_is_shown_at_once_however_slow_the_network(open_page: Open,
     box.fill("How do tides work?")
     assert page.evaluate(PRESS_ENTER) == ["How do tides work?", "Sending …"]
     expect(page.get_by_text("Too long for this model.")).to_be_visible()
-    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    expect(page.get_by_role("button", name="Explain how tides work")).to_be_visible()
     expect(box).to_have_value("How do tides work?")
 
     gate = Gate()
     host.script(Script(steps=["The Moon", gate, " pulls."]), Script(chunks=["Twice a day."]))
     assert page.evaluate(PRESS_ENTER) == ["How do tides work?", "Sending …"]
-    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_hidden()
+    expect(page.get_by_role("button", name="Explain how tides work")).to_be_hidden()
     page.wait_for_url("**/conversations/*-*/")
     answers = page.locator(".message--assistant")
     expect(answers).to_contain_text("The Moon")

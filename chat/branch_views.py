@@ -8,8 +8,9 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chat.forms import MessageForm
-from chat.models import MESSAGES_SHOWN, Message, User
+from chat.models import MESSAGES_SHOWN, Conversation, Message, User
 from chat.views import (
+    ask_further,
     ask_with,
     load_answer,
     refuse,
@@ -34,6 +35,13 @@ def message_edit(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     if wants_json(request):
         return refuse(request, conversation, problem, status=422)
     return _page(request, "message_edit", question, text=form.data["text"], problem=problem, status=422)
+
+
+@require_POST
+def message_continue(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Have an answer that was cut off go on."""
+    answer = load_answer(request, message)
+    return ask_further(request, answer, Conversation.go_on)
 
 
 @require_GET

@@ -78,6 +78,8 @@ def _answer(prediction: Prediction) -> dict[str, Any]:
         "status": prediction.status,
         "error": prediction.error,
         "rating": prediction.rating,
+        "rating_reason": prediction.rating_reason,
+        "rating_note": prediction.rating_note,
         "metrics": prediction.metrics,
         "cost": None if cost is None else format(cost, "f"),  # US dollars
         "times": Times.of(prediction).as_json(),

@@ -8,11 +8,17 @@ from django.contrib.auth.forms import BaseUserCreationForm
 
 from chat.models import Message, User
 from predictions.attachments import MOST
-from predictions.models import Model
+from predictions.models import Model, Prediction
+from predictions.models.prediction import NOTE_LIMIT
 from predictions.parameter_fields import FIELDS_MOST, LONGEST
 from predictions.pins import InputRefused, NothingAnswers
 
 LONGEST_MESSAGE = 32_000  # characters
+NOT_NOTED = {
+    "rating": "Nothing was noted: an answer is good, bad or not rated. Press one of the thumbs below it.",
+    "reason": "Nothing was noted: choose one of the reasons, or none.",
+    "note": f"Nothing was noted: a note is plain text of at most {NOTE_LIMIT} characters. Make it shorter.",
+}
 PARAMETER = "parameter:"  # begins the names of the fields of the composer's panel
 
 
@@ -83,6 +89,32 @@ class MessageForm(forms.Form):
         """Refuse an id that is a message of somebody else's."""
         if Message.objects.filter(pk=self.cleaned_data["id"]).exclude(conversation__owner=user).exists():
             self.add_error("id", "This message could not be sent. Reload the page and send it again.")
+
+
+class RatingForm(forms.Form):
+    """What somebody thinks of an answer: good, bad or neither; and why, if they care to say."""
+
+    rating = forms.ChoiceField(choices=[("1", "good"), ("-1", "bad"), ("0", "neither")])
+    reason = forms.ChoiceField(choices=Prediction.RatingReason, required=False)
+    note = forms.CharField(max_length=NOTE_LIMIT, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        rating, reason = int(self.cleaned_data.get("rating", 0)), self.cleaned_data.get("reason")
+        if reason and reason not in Prediction.REASONS.get(rating, ()):
+            self.add_error("reason", "It is no reason for this.")
+        return self.cleaned_data
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, for whoever sent it."""
+        return next(problem for name, problem in NOT_NOTED.items() if name in self.errors)
+
+    @property
+    def rated(self) -> dict[str, Any]:
+        """The fields of a prediction as they are from now on; what is taken back has no reason."""
+        rating = int(self.cleaned_data["rating"]) or None
+        reason, note = (self.cleaned_data["reason"], self.cleaned_data["note"]) if rating else ("", "")
+        return {"rating": rating, "rating_reason": reason, "rating_note": note}
 
 
 class SetupForm(BaseUserCreationForm):

@@ -18,15 +18,19 @@ from chat.tree import Tree
 from chat.words import words_of
 from predictions import asking, clock, pins, receipts
 from predictions.bus import bus
-from predictions.events import PROCESSING, STARTING
+from predictions.events import PROCESSING, STARTING, SUCCEEDED
 from predictions.follow import Frame, read_frame
 from predictions.models import File, Model, Prediction, Upload, Version
 from predictions.pins import NothingAnswers
 from predictions.prompts import Turn
 from predictions.standing import Standing
+from predictions.thoughts import split_thoughts
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
 UPLOAD_GONE = "A file that you added is not here any more: unsent ones are kept for a day. Remove it, and add it again."
+NOTHING_TO_GO_ON_WITH = "This answer came to its end by itself. Ask what else you want to know."
+NOT_HELD = "This model is only told the last question, so it cannot go on with an answer. Have it answer again."
+GO_ON = "Continue exactly where you stopped."  # the question that has an answer go on
 RELATIONS = ("prediction__model__provider", "prediction__version")  # that showing a message reads
 BULKY = "prediction__version__openapi_schema"  # of which no message shows anything
 MESSAGES_SHOWN = 40  # of a branch at first; older ones come by page
@@ -214,6 +218,24 @@ class Conversation(models.Model):
         path = self._path_to(answer.parent_id)
         sources = list(answer.prediction.files.inputs())
         return self._answer(path, model or answer.prediction.model, sources=sources, again=answer.prediction)
+
+    @transaction.atomic
+    def go_on(self, answer: "Message") -> "Message":
+        """Have the model of `answer` go on where that stopped, asked for it below; return the new answer.
+
+        Raises AlreadyAnswering or NothingAnswers; then nothing is written.
+        """
+        self._lock()
+        self._free_branch()
+        assert answer.prediction is not None  # noqa: S101 - a question has no button for it
+        before = answer.prediction
+        if not answer.can_go_on:
+            raise NothingAnswers(NOTHING_TO_GO_ON_WITH)
+        if not self.choose(before.model).holds_conversations:
+            raise NothingAnswers(NOT_HELD)
+        question = self._add(answer, role=Message.Role.USER, text=GO_ON)
+        path = [*self._path_to(answer.pk), question]
+        return self._answer(path, before.model, sources=list(before.files.inputs()), again=before)
 
     @transaction.atomic
     def run_again(self, answer: "Message", version: Version) -> "Message":
@@ -476,6 +498,14 @@ class Message(models.Model):
     @property
     def is_running(self) -> bool:
         return self.prediction is not None and not self.prediction.is_terminal
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it is an answer that was cut off: stopped, failed, or as long as it was to be at most."""
+        if self.prediction is None or self.is_running:
+            return False
+        is_whole = self.prediction.status == SUCCEEDED and not self.prediction.is_cut_off
+        return not is_whole and split_thoughts(self.prediction.output)[1].strip() != ""
 
     @cached_property
     def frame(self) -> Frame:

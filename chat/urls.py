@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat import branch_views, composer_views, receipt_views, sidebar_views, views
+from chat import branch_views, composer_views, rating_views, receipt_views, sidebar_views, views
 
 app_name = "chat"
 
@@ -15,10 +15,12 @@ urlpatterns = [
     path("messages/<uuid:message>/stop/", views.message_stop, name="message_stop"),
     path("messages/<uuid:message>/earlier/", branch_views.earlier_messages, name="earlier_messages"),
     path("messages/<uuid:message>/edit/", branch_views.message_edit, name="message_edit"),
+    path("messages/<uuid:message>/continue/", branch_views.message_continue, name="message_continue"),
     path("messages/<uuid:message>/models/", branch_views.message_models, name="message_models"),
     path("messages/<uuid:message>/retry/", views.message_retry, name="message_retry"),
     path("messages/<uuid:message>/show/", branch_views.message_show, name="message_show"),
-    path("messages/<uuid:message>/rate/", views.message_rate, name="message_rate"),
+    path("messages/<uuid:message>/rate/", rating_views.message_rate, name="message_rate"),
+    path("messages/<uuid:message>/reason/", rating_views.message_reason, name="message_reason"),
     path("messages/<uuid:message>/details/", receipt_views.receipt_detail, name="receipt_detail"),
     path("messages/<uuid:message>/details.json", receipt_views.receipt_download, name="receipt_download"),
     path("messages/<uuid:message>/again/", receipt_views.receipt_again, name="receipt_again"),

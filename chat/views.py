@@ -17,8 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
 from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Conversation, Message, SetupToken, User
-from predictions.events import TERMINAL
-from predictions.models import Model, Prediction
+from predictions.models import Model
 from predictions.offers import offers_of
 from predictions.pins import NothingAnswers
 from predictions.standing import standing_here
@@ -26,9 +25,6 @@ from predictions.standing import standing_here
 T = TypeVar("T")
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
-NOT_RATED_YET = "This answer is still being written. Say what you think of it when it is there."
-NO_RATING = "Nothing was noted: an answer is good, bad or not rated. Press one of the thumbs below it."
-RATINGS = {"1": Prediction.Rating.GOOD, "-1": Prediction.Rating.BAD, "0": None}
 
 
 @require_GET
@@ -79,26 +75,7 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     answer = load_answer(request, message)
     slug = request.POST.get("model", "")
     model = get_object_or_404(Model.objects.for_user(request.user), slug=slug) if slug else None
-    try:
-        answer.conversation.answer_again(answer, model)
-    except AlreadyAnswering:
-        return refuse(request, answer.conversation, STILL_ANSWERING)
-    except NothingAnswers as error:
-        return refuse(request, answer.conversation, str(error))
-    return show_conversation(request, answer.conversation)
-
-
-@require_POST
-def message_rate(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
-    """Note whether an answer is good or bad, or, with 0, neither any more."""
-    answer = load_answer(request, message)
-    rating = request.POST.get("rating", "")
-    if rating not in RATINGS:
-        return refuse(request, answer.conversation, NO_RATING, status=422)
-    ended = Prediction.objects.filter(message=answer, status__in=TERMINAL)
-    if not ended.update(rating=RATINGS[rating]):
-        return refuse(request, answer.conversation, NOT_RATED_YET)
-    return show_conversation(request, answer.conversation, place=f"#message-{answer.pk}")
+    return ask_further(request, answer, partial(Conversation.answer_again, model=model))
 
 
 @login_not_required
@@ -230,6 +207,17 @@ def ask_with(form: MessageForm, user: User, ask: Callable[..., T]) -> T | None:
     except NothingAnswers as error:
         form.note_refusal(error)
     return None
+
+
+def ask_further(request: HttpRequest, answer: Message, ask: Callable[[Conversation, Message], Message]) -> HttpResponse:
+    """Have `ask` ask for one more answer where `answer` is, and show the conversation; or say why that cannot be."""
+    try:
+        ask(answer.conversation, answer)
+    except AlreadyAnswering:
+        return refuse(request, answer.conversation, STILL_ANSWERING)
+    except NothingAnswers as error:
+        return refuse(request, answer.conversation, str(error))
+    return show_conversation(request, answer.conversation)
 
 
 def show_conversation(

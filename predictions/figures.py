@@ -16,7 +16,7 @@ from predictions.models import Model, Prediction, Version
 
 PERIOD = timedelta(days=30)
 ANSWERS = 2_000  # of one version that are looked at, the newest
-COLUMNS = ("status", "asked_at", "first_output_at", "completed_at", "metrics", "cost", "rating")
+COLUMNS = ("status", "asked_at", "first_output_at", "completed_at", "metrics", "cost", "rating", "rating_reason")
 SHORTEST = 0.2  # seconds; a text that was there sooner came in one piece, and has no speed
 
 
@@ -35,6 +35,7 @@ class Figures:
     cost: Decimal | None  # of one answer, on average over those whose cost is known
     liked: int = 0  # by the people who asked
     disliked: int = 0
+    complaints: tuple[tuple[str, int], ...] = ()  # the reasons of the latter and how often they were given, most first
 
     @property
     def failure_share(self) -> float | None:
@@ -88,7 +89,13 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:
         cost=sum(costs, Decimal(0)) / len(costs) if costs else None,
         liked=sum(row["rating"] == Prediction.Rating.GOOD for row in rows),
         disliked=sum(row["rating"] == Prediction.Rating.BAD for row in rows),
+        complaints=_complaints(rows),
     )
+
+
+def _complaints(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    bad = [row["rating_reason"] for row in rows if row["rating"] == Prediction.Rating.BAD and row["rating_reason"]]
+    return tuple(Counter(bad).most_common())
 
 
 def percentile(ordered: Sequence[float], share: int) -> float | None:

@@ -1,6 +1,6 @@
 """Which version of a model answers, here and now."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,10 +10,11 @@ from django.conf import settings
 from predictions import validation
 from predictions.families import Family
 from predictions.models import Model, Pin, Prediction, Version
-from predictions.prompts import Turn, build_input
+from predictions.prompts import Turn, build_input, holds_conversations
 from predictions.standing import answering
 
 NOT_DESCRIBED = "This model has not told yet how it wants to be asked. Try again in a moment."
+LONGEST_ANSWER = 100_000_000  # tokens; a larger number is no limit
 GONE = "The version that should answer is gone at its host. Whoever looks after Parley has to pin another one."
 
 
@@ -41,6 +42,11 @@ class Choice:
     @property
     def family(self) -> Family:
         return self.version.model.family_of(self.version)
+
+    @property
+    def holds_conversations(self) -> bool:
+        """Whether it can be told what was said before a question."""
+        return holds_conversations(self.version.inputs, self.family)
 
     def input_for(self, turns: Sequence[Turn], /, **beside: Any) -> dict[str, Any]:
         """Return the input that asks this version to continue after `turns`; `beside` are other inputs, as JSON."""
@@ -72,7 +78,16 @@ class Choice:
             schema_hash=self.version.schema_hash,
             input=given,
             price=price and price.to_json(),
+            length_limit=self._length_limit(given),
         )
+
+    def _length_limit(self, given: Mapping[str, Any]) -> int | None:
+        """How many tokens the answer to `given` may have; None where nothing says it."""
+        asked = self.version.inputs.get(self.family.max_tokens or "")
+        limit = given.get(asked.name, asked.default) if asked else None
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            return None
+        return limit if 0 < limit <= LONGEST_ANSWER else None
 
 
 def choose(

@@ -56,6 +56,12 @@ def build_input(
     return built
 
 
+def holds_conversations(inputs: Mapping[str, Input], family: Family) -> bool:
+    """Whether a model can be told what was said before its last question."""
+    marks = family.system_prompt or family.max_tokens or family.temperature or family.top_p
+    return bool(family.messages or (family.prompt and (marks or LANGUAGE_MODEL_INPUTS & inputs.keys())))
+
+
 def _usual_length(family: Family) -> int:
     if family.context_length is None:
         return CONTEXT_LENGTH
@@ -89,8 +95,7 @@ def _as_messages(turns: Sequence[Turn], system_prompt: str) -> list[dict[str, st
 def _as_prompt(turns: Sequence[Turn], inputs: Mapping[str, Input], family: Family) -> str:
     """Write the turns as one text; a model that holds no conversations is asked the last question alone."""
     question = turns[-1].text
-    marks = family.system_prompt or family.max_tokens or family.temperature or family.top_p
-    if len(turns) == 1 or not (marks or LANGUAGE_MODEL_INPUTS & inputs.keys()):
+    if len(turns) == 1 or not holds_conversations(inputs, family):
         return question
     names = {"user": "User", "assistant": "Assistant"}
     lines = [f"{names[turn.role]}: {turn.text}" for turn in turns]

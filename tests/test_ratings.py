@@ -103,6 +103,73 @@ def test_a_rating_is_posted(page: Client, answer: Message) -> None:
     assert rating_of(answer) is None
 
 
+# ---------------------------------------------------------------- why
+
+
+def why(client: Client, answer: Message, rating: str, reason: str = "", note: str = "", **options: Any) -> Any:
+    said = {"rating": rating, "reason": reason, "note": note}
+    return client.post(reverse("chat:message_rate", args=[answer.pk]), said, **options)
+
+
+def said_of(answer: Message) -> Any:
+    return Prediction.objects.values_list("rating", "rating_reason", "rating_note").get(pk=answer.prediction_id)
+
+
+def test_a_reason_and_a_note_are_kept_with_the_thumb_and_go_with_it(page: Client, answer: Message) -> None:
+    why(page, answer, "-1", "wrong", " It is the Danube. ")
+    assert said_of(answer) == (-1, "wrong", "It is the Danube.")
+    form = page.get(reverse("chat:message_reason", args=[answer.pk])).content.decode()
+    assert 'value="wrong" checked' in form
+    assert "It is the Danube." in form
+
+    rate(page, answer, "1")
+    assert said_of(answer) == (1, "", "")
+    why(page, answer, "1", "clear")
+    assert said_of(answer) == (1, "clear", "")
+    why(page, answer, "0", "", "gone")
+    assert said_of(answer) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("rating", "reason", "note"),
+    [("1", "wrong", ""), ("-1", "clear", ""), ("0", "wrong", ""), ("-1", "WRONG", ""), ("-1", "", "x" * 501),
+     ("-1", "", "\x00"), ("-1", "x" * 10_000, "")],
+)  # fmt: skip
+def test_what_is_no_reason_or_too_long_is_refused_in_words(
+    rating: str, reason: str, note: str, page: Client, answer: Message
+) -> None:
+    rate(page, answer, "-1")
+    response = why(page, answer, rating, reason, note, headers=AS_JSON)
+
+    assert response.status_code == 422
+    assert "Nothing was noted" in response.json()["detail"]
+    assert said_of(answer) == (-1, "", "")
+
+
+def test_nobody_is_asked_why_of_anothers_answer_or_of_one_that_is_not_rated(
+    client: Client, alice: User, charlie: User, answer: Message
+) -> None:
+    address = reverse("chat:message_reason", args=[answer.pk])
+    client.force_login(alice)
+    assert client.get(address).status_code == 302
+    rate(client, answer, "1")
+    assert "What is good about it?" in client.get(address, headers=AS_JSON).json()["html"]
+    client.force_login(charlie)
+    assert client.get(address).status_code == 404
+
+
+def test_admins_see_why_answers_are_thought_good_or_bad(
+    page: Client, answer: Message, admin_client: Client, model: Model
+) -> None:
+    why(page, answer, "-1", "ignored", "I asked for three.")
+    assert figures_of([model.versions.get()])[model.versions.get().pk].complaints == (("ignored", 1),)
+
+    listed = admin_client.get(reverse("admin:predictions_prediction_changelist"), {"rating_reason": "ignored"})
+    assert "Did not follow what I asked" in listed.content.decode()
+    shown = admin_client.get(reverse("admin:predictions_prediction_change", args=[answer.prediction_id]))
+    assert "I asked for three." in shown.content.decode()
+
+
 # ---------------------------------------------------------------- in a browser
 
 

@@ -13,13 +13,14 @@ from predictions.models import Prediction
 class PredictionAdmin(ReadOnlyAdmin):
     """How predictions went; what was asked and answered is their owners' alone."""
 
-    list_display = ("created_at", "model", "answered", "status", "user")
+    list_display = ("created_at", "model", "answered", "status", "rating", "rating_reason", "user")
     list_select_related = ("model", "user")
-    list_filter = ("status", "is_substituted", "model")
+    list_filter = ("status", "rating", "rating_reason", "is_substituted", "model")
     date_hierarchy = "created_at"
     fields = (
         *("id", "model", "version", "asked_for", "answered_model", "answered_version", "is_substituted", "user"),
         *("status", "error", "metrics", "output_end", "file_count", "edition"),
+        *("rating", "rating_reason", "rating_note"),
         *("created_at", "asked_at", "started_at", "first_output_at", "completed_at", "cancel_requested_at"),
         *("attempts", "provider_id", "worker", "leased_until"),
     )

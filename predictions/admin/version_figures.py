@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count, Window
 
 from predictions.figures import ANSWERS, PERIOD, Figures, figures_of, versions_seen
-from predictions.models import Model, Pin, Version
+from predictions.models import Model, Pin, Prediction, Version
 from predictions.prices import format_cost
 from predictions.receipts import in_seconds
 from predictions.standing import Standing, answering
@@ -129,6 +129,14 @@ def _thumbs(figures: Figures) -> tuple[int, int] | None:
     return (figures.liked, figures.disliked) if figures.liked or figures.disliked else None
 
 
+def _in_thumbs(told: tuple[int, int]) -> str:
+    return f"{told[0]:,} up, {told[1]:,} down"
+
+
+def _complaints(figures: Figures) -> str:
+    return ", ".join(f"{Prediction.RatingReason(reason).label}: {count:,}" for reason, count in figures.complaints)
+
+
 MEASURES = (
     Measure("Answers", "that have ended", attrgetter("answers"), "{:,}".format),
     Measure("Failures", "of those that nobody stopped", attrgetter("failure_share"), _in_percent, min, _failures),
@@ -138,5 +146,5 @@ MEASURES = (
     Measure("Tokens per second", "median", attrgetter("tokens_per_second"), "{:,.1f}".format, max),
     Measure("Predict time", "at the host, median", attrgetter("predict_time"), in_seconds, min),
     Measure("Cost of an answer", "on average", attrgetter("cost"), format_cost, min),
-    Measure("Thumbs", "of the people who asked", _thumbs, lambda told: f"{told[0]:,} up, {told[1]:,} down"),
+    Measure("Thumbs", "of the people who asked", _thumbs, _in_thumbs, note=_complaints),
 )

@@ -29,6 +29,7 @@ from predictions.transcript import Transcript
 LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its predictions
 WORKER_SILENCE = timedelta(seconds=15)
 LONGEST_QUEUE = timedelta(hours=1)
+NOTE_LIMIT = 500  # characters that people may add to a rating
 LOGS_LIMIT = 65_536  # characters of a model's logs that are kept, from the start
 REMEMBERED_TURNS = timedelta(hours=1)  # who had a turn longer ago counts as not served yet
 QUEUE_LIMIT = 1_000  # waiting predictions of one provider that are put in order
@@ -187,6 +188,17 @@ class Prediction(models.Model):
         GOOD = 1
         BAD = -1
 
+    class RatingReason(models.TextChoices):
+        """Why they think so."""
+
+        WRONG = "wrong", "Wrong"
+        IGNORED = "ignored", "Did not follow what I asked"
+        UNPLEASANT = "unpleasant", "Unsafe or unpleasant"
+        TEDIOUS = "tedious", "Too long or slow"
+        CORRECT = "correct", "Correct"
+        CLEAR = "clear", "Well explained"
+        OTHER = "other", "Something else"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="predictions"
@@ -208,9 +220,12 @@ class Prediction(models.Model):
     file_count = models.PositiveIntegerField(default=0)  # files of the output that are kept, or given up
     metrics = models.JSONField(default=dict, blank=True)
     price = models.JSONField(null=True, blank=True)  # as `prices.Price` writes it, as it was then
+    length_limit = models.PositiveIntegerField(null=True, blank=True)  # tokens that were asked for at most, where known
     cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
     is_substituted = models.BooleanField("another version answered", default=False)
     rating = models.SmallIntegerField(null=True, blank=True, choices=Rating)
+    rating_reason = models.CharField(max_length=10, blank=True, choices=RatingReason)
+    rating_note = models.CharField(max_length=NOTE_LIMIT, blank=True)  # in their own words
 
     created_at = models.DateTimeField(default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True)  # the intent: stamped before the provider is asked
@@ -234,6 +249,15 @@ class Prediction(models.Model):
     leased_until = models.DateTimeField(null=True, blank=True)
 
     objects = PredictionQuerySet.as_manager()
+
+    # The reasons that there can be for each rating.
+    REASONS: ClassVar[dict[int, tuple[RatingReason, ...]]] = {
+        Rating.GOOD: (RatingReason.CORRECT, RatingReason.CLEAR, RatingReason.OTHER),
+        Rating.BAD: (
+            *(RatingReason.WRONG, RatingReason.IGNORED, RatingReason.UNPLEASANT),
+            *(RatingReason.TEDIOUS, RatingReason.OTHER),
+        ),
+    }
 
     # What a run may change, besides the text.
     STATE: ClassVar[tuple[str, ...]] = (
@@ -263,6 +287,19 @@ class Prediction(models.Model):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it ended because it was as long as it was to be at most, as far as its host counts."""
+        tokens = self.metrics.get("output_token_count")
+        if self.length_limit is None or not isinstance(tokens, int | float):
+            return False
+        return self.status == SUCCEEDED and tokens >= self.length_limit
+
+    @property
+    def reasons(self) -> tuple[RatingReason, ...]:
+        """The reasons that there can be for its rating."""
+        return self.REASONS.get(self.rating or 0, ())
 
     @property
     def wanted_version(self) -> str:

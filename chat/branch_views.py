@@ -3,8 +3,9 @@
 import uuid
 from functools import partial
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chat.forms import MessageForm
@@ -57,6 +58,25 @@ def message_show(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     shown = _load_message(request, message)
     shown.conversation.show(shown)
     return show_conversation(request, shown.conversation, place=f"#message-{shown.pk}")
+
+
+@require_POST
+def message_delete(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Delete a question with its answers, or one of several answers, and offer to bring that back."""
+    gone = _load_message(request, message)
+    gone.conversation.discard_message(gone)
+    if wants_json(request):
+        return JsonResponse({"restore": reverse("chat:message_restore", args=[gone.pk])})
+    return redirect(f"{reverse('chat:conversation_detail', args=[gone.conversation_id])}?deleted={gone.pk}")
+
+
+@require_POST
+def message_restore(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
+    """Bring back what was deleted with a message."""
+    discarded = Message.objects.discarded_by(request.user).select_related("conversation__owner")
+    gone = get_object_or_404(discarded, pk=message)
+    gone.conversation.restore_message(gone)
+    return show_conversation(request, gone.conversation, place=f"#message-{gone.pk}")
 
 
 @require_GET

@@ -4,6 +4,7 @@ Nothing secret is in either: no inputs as hosts were sent them, no addresses, no
 """
 
 import re
+import uuid
 from typing import Any
 
 from django.db.models import prefetch_related_objects
@@ -21,7 +22,8 @@ LONG = ("prediction__input", "prediction__logs", "prediction__urls", "html")  # 
 
 def as_json(conversation: Conversation) -> dict[str, Any]:
     """Return all messages of a conversation, on all its branches, oldest first; `shown` names those of the branch."""
-    messages = list(conversation.messages.select_related(*RELATIONS).defer(BULKY, *LONG).order_by("ordinal"))
+    tree = conversation.tree
+    messages = list(conversation.messages.present().select_related(*RELATIONS).defer(BULKY, *LONG).order_by("ordinal"))
     prefetch_related_objects(messages, "prediction__files")
     return {
         "format": "parley-conversation",
@@ -33,8 +35,8 @@ def as_json(conversation: Conversation) -> dict[str, Any]:
         "updated_at": conversation.updated_at.isoformat(),
         "is_pinned": conversation.pinned_at is not None,
         "is_archived": conversation.archived_at is not None,
-        "shown": [str(key) for key in conversation.shown_path()],
-        "messages": [_message(message) for message in messages],
+        "shown": [str(key) for key in tree.branch_to(conversation.leaf_id)],
+        "messages": [_message(message, tree.parent_of(message.pk)) for message in messages],
     }
 
 
@@ -54,10 +56,10 @@ def file_name(conversation: Conversation, ending: str) -> str:
 # ---------------------------------------------------------------- JSON
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, above: uuid.UUID | None) -> dict[str, Any]:
     told = {
         "id": str(message.pk),
-        "parent": message.parent_id and str(message.parent_id),
+        "parent": above and str(above),
         "role": message.role,
         "created_at": message.created_at.isoformat(),
         "text": message.text_so_far,

@@ -1,18 +1,20 @@
 """What is made again where the process that should have made it was killed, and what goes for good."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
 from chat.models import Conversation, Message
 from chat.news import store_html
+from chat.tree import Row, Tree
 from predictions import clock
 from predictions.events import TERMINAL
 from predictions.models import Prediction
 
 BATCH = 500  # answers, or conversations; the rest is left for the next time
-UNDO = timedelta(hours=1)  # in which a deleted conversation can be had back
+UNDO = timedelta(hours=1)  # in which what was deleted can be had back
 
 
 def store_missing_html(**_: Any) -> None:
@@ -32,6 +34,29 @@ def delete_discarded(**_: Any) -> None:
             _delete(conversation)
 
 
+def delete_discarded_messages(**_: Any) -> None:
+    """Delete the messages that their owners have deleted, and join what was said below to what is left."""
+    before = clock.now() - UNDO
+    old = Message.objects.filter(deleted_at__lt=before).values("conversation")
+    for conversation in Conversation.objects.filter(pk__in=old)[:BATCH]:
+        _delete_messages(conversation, before)
+
+
+@transaction.atomic
+def _delete_messages(conversation: Conversation, before: datetime) -> None:
+    Conversation.objects.select_for_update().filter(pk=conversation.pk).first()
+    old = conversation.messages.filter(deleted_at__lt=before)
+    if Prediction.objects.filter(message__in=old).stop_all():
+        return  # a worker may still be writing: what is stopped now goes the next time
+    going = dict(old.values_list("pk", "prediction"))
+    rows = conversation.messages.order_by("ordinal").values_list("pk", "parent", "role")
+    tree = Tree(Row(key, parent, role == Message.Role.ASSISTANT, key in going) for key, parent, role in rows)
+    for child in conversation.messages.filter(parent__in=going).exclude(pk__in=going).only("pk"):
+        Message.objects.filter(pk=child.pk).update(parent=tree.parent_of(child.pk))
+    old.delete()
+    _delete_predictions([key for key in going.values() if key])
+
+
 @transaction.atomic
 def _delete(conversation: Conversation) -> None:
     still = Conversation.objects.select_for_update().filter(pk=conversation.pk, deleted_at__isnull=False)
@@ -39,6 +64,10 @@ def _delete(conversation: Conversation) -> None:
         return  # another worker was here, or its owner wanted it back
     predictions = list(conversation.messages.exclude(prediction=None).values_list("prediction", flat=True))
     still.delete()
+    _delete_predictions(predictions)
+
+
+def _delete_predictions(predictions: list[UUID]) -> None:
     for at in range(0, len(predictions), BATCH):
         # Without their inputs, each of which has all that was said before.
         Prediction.objects.only("pk").filter(pk__in=predictions[at : at + BATCH]).delete()

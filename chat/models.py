@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import render
-from chat.tree import Tree
+from chat.tree import Row, Tree
 from chat.words import words_of
 from predictions import asking, clock, pins, receipts
 from predictions.bus import bus
@@ -28,6 +28,7 @@ from predictions.thoughts import split_thoughts
 
 NOT_OFFERED = "This model is not available to you now. Choose another one."
 UPLOAD_GONE = "A file that you added is not here any more: unsent ones are kept for a day. Remove it, and add it again."
+MESSAGE_GONE = "This message was deleted meanwhile. Reload the page to see what is there."
 NOTHING_TO_GO_ON_WITH = "This answer came to its end by itself. Ask what else you want to know."
 NOT_HELD = "This model is only told the last question, so it cannot go on with an answer. Have it answer again."
 GO_ON = "Continue exactly where you stopped."  # the question that has an answer go on
@@ -101,8 +102,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def with_marks(self) -> Self:
         """With `is_running`, and `last_ordinal`, which `is_unread` compares."""
-        running = Prediction.objects.active().filter(message__isnull=False).order_by()
-        newest = Message.objects.filter(conversation=models.OuterRef("pk")).order_by("-ordinal")
+        running = Prediction.objects.active().filter(message__isnull=False, message__deleted_at=None).order_by()
+        newest = Message.objects.present().filter(conversation=models.OuterRef("pk")).order_by("-ordinal")
         return self.annotate(
             is_running=models.ExpressionWrapper(
                 models.Q(pk__in=running.values("message__conversation")), models.BooleanField()
@@ -202,7 +203,8 @@ class Conversation(models.Model):
         sources: Sequence[File | Upload] = self._claim(uploads)
         again = None
         if instead_of is not None:
-            branch = self._path_to(instead_of.parent_id)
+            self._check_is_there(instead_of)
+            branch = self._path_to(self.tree.parent_of(instead_of.pk))
             sources = sources or instead_of.input_files
             again = instead_of.following.prediction if instead_of.following else None
         question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
@@ -214,6 +216,7 @@ class Conversation(models.Model):
         """Have the question of `answer` answered once more, by `model` or by the same one; return the new answer."""
         self._lock()
         self._free_branch()
+        self._check_is_there(answer)
         assert answer.prediction is not None  # noqa: S101 - a question has no answer button
         path = self._path_to(answer.parent_id)
         sources = list(answer.prediction.files.inputs())
@@ -227,6 +230,7 @@ class Conversation(models.Model):
         """
         self._lock()
         self._free_branch()
+        self._check_is_there(answer)
         assert answer.prediction is not None  # noqa: S101 - a question has no button for it
         before = answer.prediction
         if not answer.can_go_on:
@@ -245,6 +249,7 @@ class Conversation(models.Model):
         """
         self._lock()
         self._free_branch()
+        self._check_is_there(answer)
         self._check_is_offered(version.model)
         assert answer.prediction is not None  # noqa: S101 - a question cannot be run
         prediction = receipts.ask_again(answer.prediction, version, user=self.owner)
@@ -275,7 +280,11 @@ class Conversation(models.Model):
     @property
     def tree(self) -> Tree:
         """How the messages hang together, read anew."""
-        return Tree(self.messages.order_by("ordinal").values_list("pk", "parent"))
+        rows = self.messages.order_by("ordinal").values_list("pk", "parent", "role", "deleted_at")
+        return Tree(
+            Row(key, parent, is_answer=role == Message.Role.ASSISTANT, is_deleted=deleted_at is not None)
+            for key, parent, role, deleted_at in rows
+        )
 
     def shown_path(self) -> list[uuid.UUID]:
         """The ids of the messages of the branch that is shown."""
@@ -284,10 +293,57 @@ class Conversation(models.Model):
     def show(self, message: "Message") -> None:
         """Show the branch that `message` is on, down to its newest end."""
         tree = self.tree
-        leaf = tree.newest_below(message.pk)
+        self._end_at(tree.newest_below(message.pk), tree)
+        bus.publish((f"conversation:{self.pk}", {}))
+
+    def _end_at(self, leaf: uuid.UUID | None, tree: Tree) -> None:
         self.leaf_id = None if leaf == tree.newest else leaf
         self.save(update_fields=["leaf"])
-        bus.publish((f"conversation:{self.pk}", {}))
+
+    # ------------------------------------------------------------ messages that go
+
+    @transaction.atomic
+    def discard_message(self, message: "Message") -> None:
+        """Delete a question with its answers, or one of several answers, as far as anybody can see.
+
+        The only answer to a question takes that along. What was said below stays, as `Tree` joins it to what is left. A
+        sweep does the rest, unless `restore_message` comes first.
+        """
+        self._lock()
+        before = self.tree
+        if message.pk not in before:
+            return  # another tab was quicker
+        end = before.branch_to(self.leaf_id)[-1]
+        going = self._going_with(message)
+        Prediction.objects.filter(message__in=going).stop_all()
+        self.messages.filter(pk__in=going).update(deleted_at=clock.now())
+        tree = self.tree
+        left = tree.stand_in_for(end)
+        self._end_at(left if left is None or left == end else tree.newest_below(left), tree)
+        self.tell_owner()
+
+    def _going_with(self, message: "Message") -> list[uuid.UUID]:
+        question = message.pk if message.prediction_id is None else message.parent_id
+        answers = list(
+            self.messages.present().filter(parent=question).exclude(prediction=None).values_list("pk", flat=True)
+        )
+        if message.prediction_id is not None and (question is None or len(answers) > 1):
+            return [message.pk]
+        return [key for key in (question, *answers) if key]
+
+    @transaction.atomic
+    def restore_message(self, message: "Message") -> None:
+        """Bring back what was deleted with `message`, and show it."""
+        self._lock()
+        together = models.Q(deleted_at=message.deleted_at) | models.Q(pk=message.parent_id, role=Message.Role.USER)
+        self.messages.filter(together).update(deleted_at=None)
+        if message.pk not in self.shown_path():
+            self.show(message)
+        self.tell_owner()
+
+    def _check_is_there(self, message: "Message") -> None:
+        if not self.messages.present().filter(pk=message.pk).exists():
+            raise NothingAnswers(MESSAGE_GONE)
 
     def _free_branch(self, *, last: int = 1) -> list["Message"]:
         """Return the end of the branch that is shown; raise AlreadyAnswering while its last answer is being written."""
@@ -310,6 +366,7 @@ class Conversation(models.Model):
         for message in found:
             message.conversation = self
             message.siblings = tree.siblings_of(message.pk)
+            message.above = tree.parent_of(message.pk)
         for message, after in pairwise(found):
             message.following = after
         return found[: len(path)]
@@ -460,7 +517,15 @@ def make_title(text: str) -> str:
 class MessageQuerySet(models.QuerySet["Message"]):
     def for_user(self, user: Any) -> Self:  # a User or AnonymousUser
         """The messages that `user` may see."""
-        return self.filter(conversation__in=Conversation.objects.for_user(user))
+        return self.present().filter(conversation__in=Conversation.objects.for_user(user))
+
+    def discarded_by(self, user: Any) -> Self:  # a User or AnonymousUser
+        """Those that `user` has deleted and may still have back."""
+        return self.filter(conversation__in=Conversation.objects.for_user(user)).exclude(deleted_at=None)
+
+    def present(self) -> Self:
+        """Those that were not deleted."""
+        return self.filter(deleted_at=None)
 
 
 class Message(models.Model):
@@ -479,6 +544,7 @@ class Message(models.Model):
     prediction = models.OneToOneField(Prediction, null=True, on_delete=models.PROTECT, related_name="message")
     html = models.TextField(blank=True)  # the finished answer as safe HTML: a convenience, made anew where missing
     created_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # by its owner, who may have it back for a while
 
     objects = MessageQuerySet.as_manager()
 
@@ -490,6 +556,9 @@ class Message(models.Model):
                 condition=models.Q(role="user", prediction=None) | models.Q(role="assistant", prediction__isnull=False),
                 name="answers_have_predictions",
             ),
+        ]
+        indexes = [
+            models.Index(fields=["deleted_at"], name="message_discarded", condition=models.Q(deleted_at__isnull=False))
         ]
 
     def __str__(self) -> str:
@@ -516,13 +585,17 @@ class Message(models.Model):
     @cached_property
     def following(self) -> "Message | None":
         """The message after this one, on the branch that is shown."""
-        return self.children.select_related("prediction").last()
+        return self.children.present().select_related("prediction").last()
 
     @cached_property
     def siblings(self) -> list[uuid.UUID]:
         """The other wordings of this question, or answers to the same one, with itself among them, oldest first."""
-        beside = Message.objects.filter(conversation=self.conversation_id, parent=self.parent_id)
-        return list(beside.order_by("ordinal").values_list("pk", flat=True))
+        return self.conversation.tree.siblings_of(self.pk)
+
+    @cached_property
+    def above(self) -> uuid.UUID | None:
+        """The message that stands above it."""
+        return self.conversation.tree.parent_of(self.pk)
 
     @property
     def place(self) -> int:

@@ -40,6 +40,7 @@ class Tale:
 
     html: str  # the new messages, in order
     path: tuple[str, ...]  # ids of the last messages that are shown
+    marks: tuple[str, ...]  # what is shown, each with its place among its siblings
     above: str  # the id of the one before them, if there is one; whatever is neither above nor here left the branch
     after: int  # the newest ordinal that the page has by now
 
@@ -58,7 +59,7 @@ def answers_for(user: User) -> QuerySet[Prediction]:
 def messages_after(
     user: User, conversation_id: uuid.UUID, after: int, shown: Collection[str] | None = None
 ) -> Tale | None:
-    """Tell which messages a page shows that has all up to ordinal `after`, or those that are `shown`.
+    """Tell which messages a page shows that has all up to ordinal `after`, or those whose marks are in `shown`.
 
     None if `user` may not see them.
     """
@@ -66,13 +67,18 @@ def messages_after(
     if conversation is None:
         return None
     branch = conversation.branch(last=MESSAGES_SHOWN)
-    lacking = [each for each in branch if (each.ordinal > after if shown is None else str(each.pk) not in shown)]
+    lacking = [each for each in branch if (each.ordinal > after if shown is None else _mark(each) not in shown)]
     return Tale(
         html="".join(map(message_html, lacking)),
         path=tuple(str(message.pk) for message in branch),
-        above=str(branch[0].parent_id or "") if branch else "",
+        marks=tuple(map(_mark, branch)),
+        above=str(branch[0].above or "") if branch else "",
         after=max((message.ordinal for message in branch), default=after),
     )
+
+
+def _mark(message: Message) -> str:
+    return f"{message.pk} {message.place}/{len(message.siblings)}"
 
 
 def output(frame: Frame) -> str:

@@ -160,7 +160,7 @@ def _show(
         "defaults": _rows(receipt.defaults, receipt.titles),
         "phases": _phases(receipt),
         "siblings": _siblings(answer),
-        "following": answer.children.exists(),
+        "following": answer.conversation.tree.newest_below(answer.pk) != answer.pk,
         "offers": _offers(prediction),
         "can_run_again": prediction.version is not None and prediction.version.answers,
         "problem": problem,
@@ -217,7 +217,7 @@ def _phases(receipt: Receipt) -> list[Phase]:
 
 
 def _siblings(answer: Message) -> list[Message]:
-    others = Message.objects.filter(parent=answer.parent_id, prediction__isnull=False).exclude(pk=answer.pk)
+    others = Message.objects.present().filter(parent=answer.parent_id, prediction__isnull=False).exclude(pk=answer.pk)
     others = others.select_related("prediction__model", "prediction__version")
     return list(others.defer("prediction__version__openapi_schema").order_by("-ordinal")[:SIBLINGS_SHOWN])
 

@@ -33,12 +33,14 @@ SQLITE = f"""
     SELECT entry.message_id, substr(entry.words, 1, {RANKED}) FROM chat_search
     CROSS JOIN chat_searchentry entry ON entry.id = chat_search.rowid {JOINS}
     WHERE chat_search MATCH %s AND conversation.owner_id = %s AND conversation.deleted_at IS NULL
+      AND message.deleted_at IS NULL
     ORDER BY chat_search.rowid DESC LIMIT {CANDIDATES}
 """  # noqa: S608 - of constants
 POSTGRESQL = f"""
     SELECT entry.message_id, left(entry.words, {RANKED}) FROM chat_searchentry entry
     {JOINS.replace("CROSS JOIN", "JOIN")}
     WHERE entry.vector @@ %s::tsquery AND conversation.owner_id = %s AND conversation.deleted_at IS NULL
+      AND message.deleted_at IS NULL
     ORDER BY entry.id DESC LIMIT {CANDIDATES}
 """  # noqa: S608 - of constants
 

@@ -151,9 +151,9 @@ def _as_file(conversation: Conversation, ending: str) -> dict[str, str]:
 
 @require_safe
 def file_detail(request: HttpRequest, file: uuid.UUID) -> HttpResponseBase:
-    """Send a file, unless it is one of a conversation that was deleted."""
+    """Send a file, unless it is one of a conversation or a message that was deleted."""
     messages = Message.objects.filter(prediction__files=file)
-    if messages.exclude(conversation__deleted_at=None).exists():
+    if messages.exclude(conversation__deleted_at=None, deleted_at=None).exists():
         raise Http404
     return file_views.file_detail(request, file)
 

@@ -104,16 +104,16 @@ class Tab:
 
     async def _tell_messages(self, conversation: UUID, after: int) -> None:
         bind_contextvars(conversation=str(conversation))
-        path: tuple[str, ...] | None = None
+        marks: tuple[str, ...] | None = None
         with bus.subscribe(f"conversation:{conversation}") as subscription:
             while True:
-                tale = await query(news.messages_after, self._user, conversation, after, path)
+                tale = await query(news.messages_after, self._user, conversation, after, marks)
                 if tale is None:
                     await self._send(news.refused("There is no such conversation."))
                     return
-                if tale.html or tale.path != path:
+                if tale.html or tale.marks != marks:
                     await self._send(tale.frame())
-                path, after = tale.path, tale.after
+                marks, after = tale.marks, tale.after
                 pause = LOOK_SELDOM if bus.reaches_others else LOOK_AGAIN
                 await subscription.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all look at once
 

@@ -142,7 +142,7 @@ def wants_json(request: HttpRequest) -> bool:
 def _message_in(conversation: Conversation, named: str) -> Message | None:
     """Return the message that an address names, and have its branch shown."""
     try:
-        found = conversation.messages.filter(pk=uuid.UUID(named)).first()
+        found = conversation.messages.present().filter(pk=uuid.UUID(named)).first()
     except ValueError:
         return None
     if found is not None and found.pk not in conversation.shown_path():

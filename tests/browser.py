@@ -103,6 +103,12 @@ def send(page: Page, text: str) -> None:
     page.get_by_role("button", name="Send").click()
 
 
+def choose_action(page: Page, name: str) -> None:
+    """Choose what stands in the menu of the last answer, once that has ended."""
+    page.get_by_role("button", name="More actions").last.click()
+    page.locator("message-menu .menu:popover-open").get_by_text(name).click()
+
+
 def violations(page: Page, **options: Any) -> list[tuple[str, str]]:
     """What axe finds, once no colour changes any more. It does not fetch style sheets anew: the CSP would refuse it."""
     page.evaluate(CALM)

@@ -11,7 +11,7 @@ from typing import Final
 
 from playwright.sync_api import Page, expect
 
-from tests.browser import Open, choose_model, send
+from tests.browser import Open, choose_action, choose_model, send
 from tests.fake_replicate import IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate, Gate, Logs, Output, Script
 from tests.media import make_png, make_wav
 
@@ -293,17 +293,50 @@ def question_in_other_words(stage: Stage) -> Page:
     return page
 
 
+@state("actions")
+def actions(stage: Stage) -> Page:
+    page = stage.answered("Name a river", Script(chunks=["The Nile."]))
+    page.get_by_role("button", name="More actions").click()
+    return page
+
+
+@state("reason")
+def reason(stage: Stage) -> Page:
+    page = stage.answered("Name a river", Script(chunks=["The Nile."]))
+    page.get_by_role("button", name="Bad answer").click()
+    page.get_by_text("Did not follow what I asked").click()
+    return page
+
+
+@state("reason-page")
+def reason_page(stage: Stage) -> Page:
+    page = reason(stage)
+    page.goto(page.locator(".rating__why").get_attribute("href") or "")
+    return page
+
+
+@state("message-deleted")
+def message_deleted(stage: Stage) -> Page:
+    page = stage.answered("Name a river", Script(chunks=["The Nile."]))
+    page = stage.answered("And another one", Script(chunks=["The Amazon."]), page=page)
+    choose_action(page, "Delete with its question")
+    expect(page.locator(".message")).to_have_count(2)
+    return page
+
+
 @state("another-model")
 def another_model(stage: Stage) -> Page:
     page = stage.answered("Name a river", Script(chunks=["The Nile."]))
-    page.goto(page.get_by_role("link", name="Another model").get_attribute("href") or "")
+    choose_action(page, "Another model")
+    page.wait_for_url("**/models/")
     return page
 
 
 @state("details")
 def details(stage: Stage) -> Page:
     page = stage.answered("Name a river", Script(chunks=["The Nile."]))
-    page.goto(page.get_by_role("link", name="Details of this answer").get_attribute("href") or "")
+    choose_action(page, "Details")
+    page.wait_for_url("**/details/")
     return page
 
 

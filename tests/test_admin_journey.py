@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import Open, in_both_themes
+from tests.browser import Open, choose_action, in_both_themes
 from tests.fake_replicate import CHAT_SCHEMA, FakeReplicate, Script
 
 REF = "acme/poet"
@@ -89,7 +89,7 @@ def test_an_answer_becomes_a_prompt_to_compare_with(open_page: Open, host: FakeR
     question = "Which river is the widest?"
     page.get_by_role("textbox", name="Message").fill(question)
     page.get_by_role("button", name="Send").click()
-    page.get_by_role("link", name="Details of this answer").click()
+    choose_action(page, "Details")
     page.get_by_role("button", name="Keep as a test prompt").click()
     expect(page.get_by_label("Question")).to_have_value(question)
     page.get_by_role("link", name="Run on several versions").click()

@@ -155,13 +155,13 @@ def test_a_tab_is_told_what_another_branch_has_and_it_lacks(
     assert shown
     assert shown.html == ""
     conversation.ask("Other words?", message_id=uuid.uuid4(), model=model, instead_of=first)
-    other = news.messages_after(alice, conversation.pk, shown.after, shown.path)
+    other = news.messages_after(alice, conversation.pk, shown.after, shown.marks)
     assert other
     assert "Other words?" in other.html
     assert "First?" not in other.html
 
     conversation.show(first)
-    back = news.messages_after(alice, conversation.pk, other.after, other.path)
+    back = news.messages_after(alice, conversation.pk, other.after, other.marks)
     assert back
     assert "First?" in back.html
     assert "Two." in back.html
@@ -216,7 +216,7 @@ def test_people_edit_ask_again_and_walk_between_branches(open_page: Open, host: 
     answers, questions = page.locator(".message--assistant"), page.locator(".message__question")
     send(page, "First?")
     expect(answers.filter(has_text="One.")).to_be_visible()
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
 
     page.get_by_role("link", name="Edit this question").click()
     box = page.get_by_role("textbox", name="Question in other words")

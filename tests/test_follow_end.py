@@ -26,7 +26,7 @@ def test_the_view_follows_until_the_reader_wants_up(open_page: Open, host: FakeR
     page = open_page(reduced_motion="reduce", viewport={"width": 1000, "height": 600})
     host.script(Script(chunks=[LINES]))
     send(page, "First?")
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
 
     gates = [Gate() for _ in range(4)]
     steps: list[Any] = ["Short.\n\n"]

@@ -25,9 +25,9 @@ def test_the_keys_do_what_their_list_says(open_page: Open, host: FakeReplicate) 
     expect(box).to_have_value("?")  # whoever writes means the letter
     box.fill("")
     send(page, "Which river is the longest?")
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
 
-    page.get_by_role("link", name="Details of this answer").focus()
+    page.get_by_role("button", name="More actions").focus()
     page.keyboard.press("?")
     keys = page.get_by_role("dialog", name="Keys")
     expect(keys).to_be_visible()

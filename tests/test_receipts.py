@@ -27,7 +27,7 @@ from predictions.receipts import (
     grade_of,
     in_seconds,
 )
-from tests.browser import Open, send, violations
+from tests.browser import Open, choose_action, send, violations
 from tests.conftest import WorkerThread, ended, make_model
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate, Script
 
@@ -580,7 +580,7 @@ def test_people_look_into_an_answer_run_it_again_and_compare(
     host.script(Script(chunks=["The Danube flows through ten countries, and ends in the Black Sea."]))
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     send(page, "Which river flows through most countries of Europe?")
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
     found = look_at(page)
     page.get_by_role("link", name="Answered by another version than asked for").click()
     expect(page.get_by_role("heading", name="Details of an answer")).to_be_visible()
@@ -588,7 +588,7 @@ def test_people_look_into_an_answer_run_it_again_and_compare(
     page.get_by_label("Run on another version").select_option(index=0)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.locator(".message--assistant")).to_contain_text("Black Sea", timeout=15_000)
-    page.get_by_role("link", name="Details of this answer").click()
+    choose_action(page, "Details")
     page.get_by_role("link", name="Compare with this answer").click()
     expect(page.get_by_role("heading", name="Two answers")).to_be_visible()
     expect(page.locator("mark").first).to_have_text("Danube")

@@ -1,4 +1,4 @@
-"""The list of conversations, which stands beside every page, and what brings a deleted one back."""
+"""The list of conversations, which stands beside every page, and what brings back what was deleted."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,7 @@ from django import template
 from django.http import HttpRequest
 from django.urls import reverse
 
-from chat.models import Conversation
+from chat.models import Conversation, Message
 from chat.sidebar import ZONE_COOKIE, first_page, zone_named
 
 register = template.Library()
@@ -30,11 +30,14 @@ def shown_list(request: HttpRequest, current: uuid.UUID | None) -> dict[str, Any
 
 
 @register.inclusion_tag("chat/_undo.html", takes_context=True)
-def undo_notice(context: template.Context) -> dict[str, Any]:
-    """Offer to bring the conversation back that the address names as deleted."""
+def undo_notice(context: template.Context) -> dict[str, str]:
+    """Offer to bring back what the address names as deleted: a conversation, or a message."""
     request = context["request"]
     try:
         key = uuid.UUID(request.GET.get("deleted", ""))
     except ValueError:
-        return {"deleted": None}
-    return {"deleted": Conversation.objects.discarded_by(request.user).filter(pk=key).first()}
+        return {"restore": ""}
+    if Conversation.objects.discarded_by(request.user).filter(pk=key).exists():
+        return {"restore": reverse("chat:conversation_restore", args=[key])}
+    is_message = Message.objects.discarded_by(request.user).filter(pk=key).exists()
+    return {"restore": reverse("chat:message_restore", args=[key]) if is_message else ""}

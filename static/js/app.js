@@ -13,6 +13,7 @@ import "./elements/keyboard-map.js";
 import "./elements/local-time.js";
 import "./elements/message-actions.js";
 import "./elements/message-composer.js";
+import "./elements/message-menu.js";
 import "./elements/model-picker.js";
 import "./elements/prompt-suggestions.js";
 import "./elements/search-box.js";

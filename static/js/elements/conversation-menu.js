@@ -1,13 +1,11 @@
+import { moveByArrow, openBeside } from "../menu.js";
 import { post } from "../post.js";
-
-const GAP = 4; // pixels between the menu and its button
-const MARGIN = 8; // pixels between the menu and the window's edge
 
 // <conversation-menu popover> inside <side-bar>, with one form whose buttons have data-place, the address below that of
 // the conversation, and data-action
 //
 // The one menu of all conversations of the list. Events: `conversations-changed` on the way up after each change,
-// `conversation-deleted` (detail: {conversation}) and `notice` (detail: what to say) on the document.
+// `deleted` (detail: {restore}, where to have it back) and `notice` (detail: what to say) on the document.
 export class ConversationMenu extends HTMLElement {
   #opener = null; // the button that the menu belongs to now
   #closing = null; // the button whose click has just closed it
@@ -16,7 +14,7 @@ export class ConversationMenu extends HTMLElement {
     const sidebar = this.closest("side-bar");
     sidebar.addEventListener("pointerdown", ({ target }) => this.#notePress(target.closest(".sidebar__more")));
     sidebar.addEventListener("click", (event) => this.#click(event));
-    this.addEventListener("keydown", (event) => this.#move(event));
+    this.addEventListener("keydown", (event) => moveByArrow(this, event));
     this.addEventListener("toggle", ({ newState }) => newState === "closed" && this.#rest());
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.querySelector("[data-action=rename]").addEventListener("click", () => this.#rename());
@@ -50,28 +48,7 @@ export class ConversationMenu extends HTMLElement {
         item[item.localName === "a" ? "href" : "formAction"] = address;
       }
     }
-    this.showPopover();
-    this.#placeBeside(button);
-    this.#shown[0].focus();
-  }
-
-  #placeBeside(button) {
-    const place = button.getBoundingClientRect();
-    const { offsetHeight, offsetWidth } = this;
-    const fits = place.bottom + GAP + offsetHeight + MARGIN <= window.innerHeight;
-    const top = fits ? place.bottom + GAP : Math.max(place.top - GAP - offsetHeight, MARGIN);
-    this.style.top = `${top}px`;
-    this.style.left = `${Math.max(Math.min(place.left, window.innerWidth - offsetWidth - MARGIN), MARGIN)}px`;
-  }
-
-  #move(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) {
-      event.preventDefault();
-      const items = this.#shown;
-      const next = items.indexOf(document.activeElement) + step;
-      items.at(next % items.length).focus();
-    }
+    openBeside(this, button);
   }
 
   #rest() {
@@ -92,7 +69,8 @@ export class ConversationMenu extends HTMLElement {
         location.assign(body.url);
         return;
       }
-      document.dispatchEvent(new CustomEvent("conversation-deleted", { detail: { conversation } }));
+      const restore = `/conversations/${conversation}/restore/`;
+      document.dispatchEvent(new CustomEvent("deleted", { detail: { restore } }));
     }
     this.#rest();
   }
@@ -157,10 +135,6 @@ export class ConversationMenu extends HTMLElement {
 
   get #items() {
     return [...this.querySelectorAll(".menu__item")];
-  }
-
-  get #shown() {
-    return this.#items.filter((item) => !item.hidden);
   }
 
   get #row() {

@@ -1,4 +1,5 @@
 import { anticipate } from "../anticipated.js";
+import { keepFiles } from "../files.js";
 import { parseOwn } from "../markup.js";
 import { AnswerNews } from "./answer-news.js";
 
@@ -41,15 +42,28 @@ export class ConversationNews extends AnswerNews {
       if (before?.matches(".message--draft")) {
         this.#forgetDrafts(before);
         before.replaceWith(message);
-      } else if (!before) {
-        this.#messages.append(message);
-        if (message.matches(".message--user")) {
-          message.dispatchEvent(new CustomEvent("question-added", { bubbles: true }));
-        }
+      } else if (before) {
+        refresh(before, message);
+      } else {
+        this.#putIn(message, path);
       }
     }
     if (path.some((id) => !document.getElementById(`message-${id}`))) {
       location.reload(); // another branch is shown by now, of which this page has too little
+    }
+  }
+
+  /** Put a message where it stands in `path`: one that was deleted may come back between others. */
+  #putIn(message, path) {
+    const below = path.slice(path.indexOf(message.dataset.message) + 1);
+    const next = below.map((id) => document.getElementById(`message-${id}`)).find(Boolean);
+    if (next) {
+      next.before(message);
+      return;
+    }
+    this.#messages.append(message);
+    if (message.matches(".message--user")) {
+      message.dispatchEvent(new CustomEvent("question-added", { bubbles: true }));
     }
   }
 
@@ -60,8 +74,16 @@ export class ConversationNews extends AnswerNews {
         return;
       }
       if (!path.includes(message.dataset.message) && !message.matches(".message--draft")) {
-        message.remove();
+        this.#remove(message);
       }
+    }
+  }
+
+  #remove(message) {
+    const wasRunning = message.querySelector("streaming-answer") !== null;
+    message.remove();
+    if (wasRunning) {
+      this.dispatchEvent(new CustomEvent("answer-ended", { bubbles: true })); // as far as this page goes
     }
   }
 
@@ -96,6 +118,14 @@ export class ConversationNews extends AnswerNews {
 
   get #messages() {
     return this.querySelector(".messages");
+  }
+}
+
+/** Show a message that has other siblings by now, unless something is being written in it. */
+function refresh(before, after) {
+  if (!before.querySelector("form")) {
+    keepFiles(before, after);
+    before.replaceWith(after);
   }
 }
 

@@ -23,7 +23,8 @@ export class EarlierMessages extends HTMLElement {
       location.assign(link.href); // the page says what is wrong
       return;
     }
-    this.#putIn(parseOwn(await response.text()));
+    const messages = parseOwn(await response.text());
+    this.#putIn(messages.filter(({ id }) => !id || !document.getElementById(id)));
   }
 
   #putIn(messages) {

@@ -1,8 +1,9 @@
 import { post } from "../post.js";
 
-// <message-actions> around one form that all Stop and Try-again buttons of the page belong to
+// <message-actions> around one form that the buttons of all messages belong to
 //
-// Sends what such a button asks for in the background; what comes of it comes as news.
+// Sends what such a button asks for in the background; what comes of it comes as news. Event: `deleted` (detail:
+// {restore}, where to have it back) on the document.
 export class MessageActions extends HTMLElement {
   connectedCallback() {
     this.#form.addEventListener("submit", (event) => this.#submit(event));
@@ -15,9 +16,12 @@ export class MessageActions extends HTMLElement {
       return;
     }
     button.ariaBusy = "true";
-    const { problem } = await post(button.formAction, new FormData(this.#form));
+    const { body, problem } = await post(button.formAction, new FormData(this.#form));
     button.ariaBusy = null;
     this.querySelector("[role=alert]").textContent = problem ?? "";
+    if (body?.restore) {
+      document.dispatchEvent(new CustomEvent("deleted", { detail: { ...body, takesFocus: true } }));
+    }
   }
 
   get #form() {

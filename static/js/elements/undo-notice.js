@@ -3,7 +3,7 @@ import { post } from "../post.js";
 
 const SHOWN = 30_000; // milliseconds
 
-// <undo-notice popover="manual"> with .undo__words and a form that brings a deleted conversation back
+// <undo-notice popover="manual"> with .undo__words and a form that brings back what was deleted
 //
 // Says for a while that something was deleted, or that something went wrong.
 export class UndoNotice extends HTMLElement {
@@ -11,7 +11,7 @@ export class UndoNotice extends HTMLElement {
 
   connectedCallback() {
     this.querySelector("form").addEventListener("submit", (event) => this.#undo(event));
-    document.addEventListener("conversation-deleted", this.#offer);
+    document.addEventListener("deleted", this.#offer);
     document.addEventListener("notice", this.#tell);
     if (!this.hidden) {
       this.#show("Deleted.");
@@ -19,15 +19,18 @@ export class UndoNotice extends HTMLElement {
   }
 
   disconnectedCallback() {
-    document.removeEventListener("conversation-deleted", this.#offer);
+    document.removeEventListener("deleted", this.#offer);
     document.removeEventListener("notice", this.#tell);
     clearTimeout(this.#timer);
   }
 
   #offer = ({ detail }) => {
-    this.#form.action = `/conversations/${detail.conversation}/restore/`;
+    this.#form.action = detail.restore;
     this.#form.hidden = false;
     this.#show("Deleted.");
+    if (detail.takesFocus) {
+      this.querySelector("button").focus();
+    }
   };
 
   #tell = ({ detail }) => {

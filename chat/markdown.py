@@ -8,19 +8,19 @@ The browser does the same, in static/js/markdown/, for the part of an answer tha
 """
 
 import html
+import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import nh3
-import pygments
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text
@@ -36,7 +36,7 @@ SCHEMES = ("http:", "https:", "mailto:")
 # Pygments' lexers are regular expressions, and some take quadratic time for hostile text: 20,000 empty lines of C take
 # eight seconds. So: tested languages, blocks of some length, and a time after which the rest of an answer is plain.
 MAX_HIGHLIGHTED = 15_000  # code points of one block
-HIGHLIGHT_TIME = 0.5  # seconds an answer
+HIGHLIGHT_TIME = 0.5  # seconds of work an answer, not of waiting: code has its colours on a busy machine, too
 LANGUAGES = {
     "bash", "c", "c#", "c++", "clojure", "cpp", "cs", "csharp", "css", "dart", "diff", "docker", "dockerfile",
     "elixir", "erlang", "go", "graphql", "haskell", "html", "ini", "java", "javascript", "js", "json", "jsx",
@@ -44,6 +44,14 @@ LANGUAGES = {
     "powershell", "ps1", "py", "py3", "pycon", "python", "python3", "r", "rb", "ruby", "rs", "rust", "scala",
     "scss", "sh", "shell", "sql", "swift", "tex", "toml", "ts", "tsx", "typescript", "vim", "xml", "yaml", "yml",
     "zig", "zsh",
+}  # fmt: skip
+
+# Pygments' short names for those kinds of tokens that static/css/code.css has a look for.
+COLORED = {
+    "bp", "c", "c1", "ch", "cm", "cp", "cpf", "cs", "dl", "fm", "gd", "gh", "gi", "go", "gs", "gu", "il", "k", "kc",
+    "kd", "kn", "kp", "kr", "kt", "l", "ld", "m", "mb", "mf", "mh", "mi", "mo", "na", "nb", "nc", "nd", "ne", "nf",
+    "nl", "nn", "no", "nt", "nv", "ow", "py", "s", "s1", "s2", "sa", "sb", "sc", "sd", "se", "sh", "si", "sr", "ss",
+    "sx", "vc", "vg", "vi",
 }  # fmt: skip
 
 TAGS = {
@@ -55,7 +63,7 @@ ALIGNMENTS = {"align-left", "align-center", "align-right"}
 CLASSES = {
     "div": {"code", "code__bar", "footnote", "formula", "table"},
     "pre": {"plain"},
-    "span": {"formula", "task", "task--done", *(name for name in STANDARD_TYPES.values() if name)},
+    "span": {"formula", "task", "task--done", *COLORED},
     "sup": {"footnote-mark"},
     "td": ALIGNMENTS,
     "th": ALIGNMENTS,
@@ -248,7 +256,7 @@ def show_targets(tokens: Iterator[Token]) -> Iterator[Token]:
 
 def render_code(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: dict[str, Any]) -> str:
     """Return a block of code under a bar with its language's name."""
-    deadline = env.setdefault("highlight_until", time.monotonic() + HIGHLIGHT_TIME)
+    deadline = env.setdefault("highlight_until", time.thread_time() + HIGHLIGHT_TIME)
     code = tokens[index].content
     language = (tokens[index].info.split() or ["text"])[0][:MAX_LANGUAGE]
     return (
@@ -258,16 +266,35 @@ def render_code(renderer: Any, tokens: Sequence[Token], index: int, options: Any
 
 
 def highlighted(code: str, language: str, deadline: float) -> str:
-    """Return `code` as HTML, its tokens in spans with Pygments' short class names."""
-    if language not in LANGUAGES or len(code) > MAX_HIGHLIGHTED or time.monotonic() > deadline:
-        return html.escape(code)
-    return pygments.format(lexed(code, get_lexer_by_name(language), deadline), FORMATTER)
+    """Return `code` as HTML, what has a colour in spans whose class is the short name of its kind."""
+    return "".join(
+        f'<span class="{kind}">{html.escape(text)}</span>' if kind else html.escape(text)
+        for kind, text in runs_of(code, language, deadline)
+    )
+
+
+def runs_of(code: str, language: str, deadline: float) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of `code`, each with the short name of its kind; that is empty for what has no colour."""
+    if language not in LANGUAGES or len(code) > MAX_HIGHLIGHTED or time.thread_time() > deadline:
+        yield "", code
+        return
+    named = ((name_of(kind), text) for kind, text in lexed(code, get_lexer_by_name(language), deadline))
+    for name, run in itertools.groupby(named, key=itemgetter(0)):
+        yield name, "".join(text for _, text in run)
+
+
+def name_of(kind: Any) -> str:
+    """Return the short name of a kind of tokens, or of the nearest one above it that has one."""
+    while kind not in STANDARD_TYPES:
+        kind = kind.parent
+    name = STANDARD_TYPES[kind]
+    return name if name in COLORED else ""
 
 
 def lexed(code: str, lexer: Lexer, deadline: float) -> Iterator[tuple[Any, str]]:
-    """Yield the kind and text of each token; after the deadline the rest as one."""
+    """Yield Pygments' kind and the text of each token; after the deadline the rest as one."""
     for index, kind, text in lexer.get_tokens_unprocessed(code):
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             yield Text, code[index:]
             return
         yield kind, text
@@ -308,5 +335,4 @@ def make_parser() -> MarkdownIt:
     return parser
 
 
-FORMATTER = HtmlFormatter(nowrap=True)
 PARSER = make_parser()

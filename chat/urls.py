@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from chat import branch_views, composer_views, rating_views, receipt_views, sidebar_views, views
+from chat import (
+    block_views,
+    branch_views,
+    composer_views,
+    rating_views,
+    receipt_views,
+    sidebar_views,
+    views,
+)
 
 app_name = "chat"
 
@@ -42,6 +50,8 @@ urlpatterns = [
     path("conversations/<uuid:conversation>/export.json", sidebar_views.conversation_json, name="conversation_json"),
     path("conversations/<uuid:conversation>/export.md", sidebar_views.conversation_markdown, name="conversation_md"),
     path("files/<uuid:file>", sidebar_views.file_detail, name="file_detail"),
+    path("highlight/", block_views.code_highlight, name="code_highlight"),
+    path("diagram/", block_views.diagram_frame, name="diagram_frame"),
     path("models/<slug:model>/parameters/", composer_views.model_parameters, name="model_parameters"),
     path("manifest.webmanifest", views.manifest, name="manifest"),
     path("setup/<str:token>/", views.setup, name="setup"),

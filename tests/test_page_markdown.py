@@ -1,18 +1,22 @@
 """What the page itself makes of Markdown while an answer is being written: in a real browser, with no CSP to help."""
 
+import json
+import math
 import threading
 from collections.abc import Iterator
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, Request, expect
 
-from chat.markdown import render
+from chat.markdown import render, runs_of
 from tests.test_markdown import FORMULAS, MARKDOWN_ATTACKS, NAUGHTY, PAYLOADS, Checker
+from tests.waiting import WAIT_LIMIT, wait_until
 
 STATIC = Path(__file__).parent.parent / "static"
 
@@ -142,7 +146,32 @@ The end.
 """
 
 
+class Painter:
+    """What is asked to colour code: which blocks, and whether it answers now, and how."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.fails = False
+        self.is_free = threading.Event()
+        self.is_free.set()
+
+    def paint(self, blocks: list[dict[str, str]]) -> list[Any] | None:
+        self.asked.append([block["language"] for block in blocks])
+        self.is_free.wait(WAIT_LIMIT)
+        return None if self.fails else [list(runs_of(each["code"], each["language"], math.inf)) for each in blocks]
+
+
+painter = Painter()
+
+
 class Handler(SimpleHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        painted = painter.paint(body["blocks"])
+        self.send_response(500 if painted is None else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"blocks": painted}).encode())
+
     def do_GET(self) -> None:
         if self.path not in PAGES:
             super().do_GET()
@@ -501,3 +530,66 @@ def test_code_that_fits_has_no_button_to_wrap_it_and_is_no_stop_for_the_keyboard
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
     expect(page.get_by_role("button", name="Wrap")).to_be_hidden()
     expect(page.locator("main pre")).not_to_have_attribute("tabindex", "0")
+
+
+def test_code_has_its_colours_once_it_is_finished_and_keeps_them(page: Page) -> None:
+    painter.asked.clear()
+    written = ""
+
+    def write(text: str) -> None:
+        nonlocal written
+        written += text
+        page.evaluate("text => writer.write(text)", text)
+
+    page.evaluate("begin", "")
+    code = page.locator("main code")
+    write("```python\ndef f():\n    pass\n")
+    expect(code).to_contain_text("pass")
+    assert painter.asked == []
+    write("```\n")
+    expect(code.locator(".k").first).to_have_text("def")
+    code.evaluate("code => { window.kept = code; }")
+    write("\nWords in the same")
+    write(" line.\n\n- a\n\n  ```js\n  let x;\n  ```\n\n  b")
+    expect(code.nth(1).locator(".kd")).to_have_text("let")
+    code.nth(1).evaluate("code => { window.inList = code; }")
+    write(" c\n\n```klingon\nx\n```\n\n    indented\n\n```mermaid\npie\n```\n\nd")
+    expect(page.locator("main > article")).to_contain_text("d")
+    expect(page.locator("main .code__bar").last).to_have_text("mermaidShow diagramWrapCopy")
+    expect(page.locator("main [name=diagram]")).to_have_count(1)
+    assert page.evaluate("kept.isConnected && inList.isConnected")
+    assert painter.asked == [["python"], ["js"]]
+
+    # It begins anew, as after a reload: what has colours keeps them, and nobody is asked.
+    html = "() => [...document.querySelectorAll('main code')].map(code => code.innerHTML)"
+    before = page.evaluate(html)
+    assert page.evaluate("text => atOnce(() => { writer.restart(text); return kept.isConnected; })", written)
+    assert page.evaluate(html) == before
+    page.evaluate("end", render(written))
+    assert page.evaluate(html) == before
+    assert painter.asked == [["python"], ["js"]]
+
+
+def test_colours_that_do_not_come_are_not_missed(page: Page) -> None:
+    painter.asked.clear()
+    page.evaluate("begin", "")
+    code = page.locator("main code")
+    painter.fails = True
+    page.evaluate("writer.write('```c\\nint a;\\n```\\n')")
+    wait_until(lambda: painter.asked == [["c"]])
+    painter.fails = False
+    painter.is_free.clear()
+    page.evaluate("writer.write('\\n```css\\na{}\\n```\\n')")
+    wait_until(lambda: painter.asked == [["c"], ["css"]])
+
+    # One request at a time, and of very many blocks only the last ones.
+    many = "".join(f"```go\nvar a{number}\n```\n\n" for number in range(50))
+    page.evaluate("text => writer.restart(text)", f"{many}```sql\nselect 1\n```\n\n```js\nlet x\n```\n\nx")
+    expect(code).to_have_count(52)
+    code.last.evaluate("code => getSelection().selectAllChildren(code)")
+    painter.is_free.set()
+    expect(code.nth(50).locator(".k")).to_have_text("select")
+    assert painter.asked == [["c"], ["css"], ["go"] * 6 + ["sql", "js"]]
+    assert code.filter(has=page.locator("span")).count() == 7
+    assert page.evaluate("String(getSelection())") == "let x"
+    page.evaluate("getSelection().removeAllRanges()")

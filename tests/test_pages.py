@@ -436,6 +436,8 @@ def test_every_write_needs_a_csrf_token(name: str, alice: User, model: Model, pa
         "conversation_older": [],
         "conversation_archived": [],
         "conversation_create": [],
+        "code_highlight": [],
+        "diagram_frame": [],
         "setup": ["token"],
         "message_stop": [conversation.branch()[-1].pk],
         "message_retry": [conversation.branch()[-1].pk],

@@ -4,9 +4,12 @@
 const MOST = 50; // answers; the oldest is forgotten
 const views = new Map();
 
+// By the places of blocks of code: the heights of diagrams, and how far down is scrolled, in pixels.
+const FRESH = () => ({ drawn: new Map(), scrolled: new Map(), wrapped: new Set() });
+
 /** Return the view of a message; without an id, one that is kept by nobody else. */
 export function viewOf(id) {
-  const view = views.get(id) ?? { isOpen: false, thoughtFor: null, wrapped: new Set(), scrolled: new Map() };
+  const view = views.get(id) ?? { ...FRESH(), isOpen: false, thoughtFor: null };
   if (id) {
     views.set(id, view);
   }

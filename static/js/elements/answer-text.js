@@ -1,16 +1,19 @@
+import { announce } from "../announcer.js";
 import { copy } from "../clipboard.js";
 import { typeset } from "../typeset.js";
 import { viewOf } from "../views.js";
 import { inTime } from "../waiting.js";
 
+const DIAGRAM = "mermaid"; // the language of code that describes one
 const NEAR = 8; // pixels from the end at which a reader is taken to be there
 const REGIONS = "pre, .table"; // what may be larger than its place
 
 // <answer-text> around an answer's HTML
 //
 // Gives each block of code its buttons, keeps the end of a block that grows in view unless the reader scrolled up in
-// it, lets the keyboard scroll what is too large, has formulas shown, says how long a model thought, and leads from a footnote's mark to the footnote.
-// What the reader chose stays when the stored HTML comes.
+// it, lets the keyboard scroll what is too large, has formulas shown, and diagrams when they are asked for, says how long
+// a model thought, and leads from a footnote's mark to the footnote. What the reader chose stays when the stored HTML
+// comes.
 export class AnswerText extends HTMLElement {
   #changes = new MutationObserver((records) => this.#equip(records.flatMap(({ addedNodes }) => [...addedNodes])));
   #sizes = new ResizeObserver((entries) => this.#fit(entries.map(({ target }) => target.closest(REGIONS))));
@@ -19,6 +22,9 @@ export class AnswerText extends HTMLElement {
   connectedCallback() {
     this.#changes.observe(this, { childList: true, subtree: true });
     this.addEventListener("click", this.#press);
+    this.addEventListener("code-finished", ({ target }) => this.#offerDiagram(target));
+    this.addEventListener("diagram-drawn", this.#showDrawn);
+    this.addEventListener("diagram-failed", this.#tellOfFailure);
     this.addEventListener("thought", this.#noteThought);
     this.addEventListener("toggle", this.#noteOpened, { capture: true });
     this.addEventListener("scroll", this.#scroll, { capture: true, passive: true });
@@ -32,8 +38,11 @@ export class AnswerText extends HTMLElement {
 
   #equip(nodes) {
     for (const node of nodes.filter((node) => node.nodeType === Node.ELEMENT_NODE && node.isConnected)) {
-      for (const bar of all(node, ".code__bar:not(:has(button))")) {
+      for (const bar of all(node, ".code__bar:not(:has([name=copy]))")) {
         bar.append(makeButton("wrap", "Wrap"), makeButton("copy", "Copy"));
+        if (!this.#isGrowing) {
+          this.#offerDiagram(bar.parentElement);
+        }
         this.#putBack(bar.parentElement);
       }
       for (const box of all(node, ".thoughts")) {
@@ -56,7 +65,72 @@ export class AnswerText extends HTMLElement {
     if (this.#view.wrapped.has(place)) {
       this.#wrap(block, true);
     }
+    if (this.#view.drawn.has(place) && block.querySelector("[name=diagram]")) {
+      this.#draw(block);
+    }
     this.#code(block).scrollTop = this.#view.scrolled.get(place) ?? 0;
+  }
+
+  /** Give a block of code that is finished, and describes a diagram, a button to show it. */
+  #offerDiagram(block) {
+    const language = block.querySelector(".code__bar > span");
+    if (language.textContent.toLowerCase() === DIAGRAM && !block.querySelector("[name=diagram]")) {
+      language.after(makeButton("diagram", "Show diagram"));
+    }
+  }
+
+  async #draw(block) {
+    const button = block.querySelector("[name=diagram]");
+    const height = this.#view.drawn.get(this.#blocks.indexOf(block));
+    block.querySelector(".code__note")?.remove();
+    button.ariaBusy = "true";
+    button.textContent = "Drawing …";
+    try {
+      await import("./diagram-frame.js");
+    } catch {
+      this.#endDrawing(block, "The diagram could not be loaded. Try again in a moment.");
+      return;
+    }
+    const frame = document.createElement("diagram-frame");
+    block.append(frame);
+    if (height) {
+      frame.height = height;
+      block.toggleAttribute("drawn", true);
+    }
+  }
+
+  // Until it is drawn the code is shown.
+  #showDrawn = ({ target, detail }) => {
+    const block = target.closest(".code");
+    const button = block.querySelector("[name=diagram]");
+    this.#view.drawn.set(this.#blocks.indexOf(block), detail);
+    if (button.ariaBusy === "true") {
+      button.ariaBusy = null;
+      button.textContent = "Show code";
+    }
+    if (!block.hasAttribute("drawn")) {
+      block.toggleAttribute("drawn", true);
+      announce("Diagram shown.");
+    }
+  };
+
+  #tellOfFailure = ({ target, detail }) => this.#endDrawing(target.closest(".code"), detail);
+
+  /** Show a block as code, and what went wrong, if something did. */
+  #endDrawing(block, words = "") {
+    const button = block.querySelector("[name=diagram]");
+    this.#view.drawn.delete(this.#blocks.indexOf(block));
+    block.querySelector("diagram-frame")?.remove();
+    block.toggleAttribute("drawn", false);
+    button.ariaBusy = null;
+    button.textContent = "Show diagram";
+    if (words) {
+      const note = document.createElement("p");
+      note.className = "code__note";
+      note.textContent = words;
+      block.append(note);
+      announce(words);
+    }
   }
 
   #noteThought = ({ target, detail }) => {
@@ -95,6 +169,11 @@ export class AnswerText extends HTMLElement {
         break;
       case "wrap":
         this.#wrap(block, button.ariaPressed !== "true");
+        break;
+      case "diagram":
+        if (button.ariaBusy !== "true") {
+          block.querySelector("diagram-frame") ? this.#endDrawing(block) : this.#draw(block);
+        }
         break;
       case "footnote":
         this.#goToFootnote(button.textContent);

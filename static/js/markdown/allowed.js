@@ -24,3 +24,11 @@ export function allowedClasses(tag, names) {
   const allowed = CLASSES[tag] ?? [];
   return names.split(/\s+/).filter((name) => allowed.includes(name));
 }
+
+// Pygments' short names for kinds of tokens in code.
+export const KINDS = new Set([
+  ...["bp", "c", "c1", "ch", "cm", "cp", "cpf", "cs", "dl", "fm", "gd", "gh", "gi", "go", "gs", "gu", "il", "k", "kc"],
+  ...["kd", "kn", "kp", "kr", "kt", "l", "ld", "m", "mb", "mf", "mh", "mi", "mo", "na", "nb", "nc", "nd", "ne", "nf"],
+  ...["nl", "nn", "no", "nt", "nv", "ow", "py", "s", "s1", "s2", "sa", "sb", "sc", "sd", "se", "sh", "si", "sr", "ss"],
+  ...["sx", "vc", "vg", "vi"],
+]);

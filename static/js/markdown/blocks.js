@@ -1,8 +1,8 @@
 // Splits Markdown that is still growing into blocks that are finished and the open rest. Pure: no page needed.
 //
-// A block is finished as soon as another one begins behind it, so finished blocks are parsed once and only the rest is
-// parsed again and again. What comes later could still change an earlier block in rare cases (the definition of a link
-// far below it); the server's HTML mends that at the end.
+// A block is finished as soon as another one begins behind it, code as soon as its fence is closed. So finished blocks
+// are parsed once and only the rest is parsed again and again. What comes later could still change an earlier block in
+// rare cases (the definition of a link far below it); the server's HTML mends that at the end.
 
 import { lex } from "./parser.js";
 
@@ -39,9 +39,16 @@ export class Blocks {
     if (lengthOf(tokens) !== lines.length) {
       return [];
     }
-    const open = tokens.findLastIndex((token) => token.type !== "space");
-    return tokens.slice(0, Math.max(open, 0));
+    const last = tokens.findLastIndex((token) => token.type !== "space");
+    return tokens.slice(0, Math.max(isClosed(tokens[last]) ? last + 1 : last, 0));
   }
+}
+
+/** Say whether a token is code whose fence is closed: nothing that comes can change it. */
+function isClosed(token) {
+  const [, fence] = (token?.type === "code" && /^ {0,3}(`{3,}|~{3,})/.exec(token.raw)) || [];
+  const line = token?.raw.slice(token.raw.trimEnd().lastIndexOf("\n") + 1).trim() ?? "";
+  return Boolean(fence) && line !== token.raw.trim() && line.startsWith(fence) && /^[`~]+$/.test(line);
 }
 
 function lengthOf(tokens) {

@@ -1,7 +1,8 @@
 // Changes nodes into others while it leaves alone what is the same: what a reader has selected, scrolled or focused in
 // the block that is still growing stays so.
 
-const WHOLE = ".formula, .footnote-mark"; // what the page has made something else of
+const WHOLE = ".formula, .footnote-mark, code[highlighted]"; // what the page has made something else of
+const OWN = "button, .code__note, diagram-frame"; // what the page has put there: it is no part of an answer
 
 /**
  * Put `after` where `before` is.
@@ -35,7 +36,7 @@ function isAlike(former, node) {
     return former.nodeName === node.nodeName;
   }
   const isSame = ["class", "href", "start"].every(isEqual(former, node));
-  return isSame && (!node.matches(WHOLE) || sourceOf(former) === sourceOf(node));
+  return isSame && (!former.matches(WHOLE) || sourceOf(former) === sourceOf(node));
 }
 
 function sourceOf(node) {
@@ -48,9 +49,8 @@ function isEqual(former, node) {
 
 function update(former, node) {
   if (node.nodeType !== Node.TEXT_NODE) {
-    if (!node.matches(WHOLE)) {
-      // Buttons are no part of an answer: the page has put them there.
-      const children = [...former.childNodes].filter((child) => child.nodeName !== "BUTTON");
+    if (!former.matches(WHOLE)) {
+      const children = [...former.childNodes].filter((child) => !child.matches?.(OWN));
       patch(former, children, [...node.childNodes]);
     }
   } else if (node.data.startsWith(former.data)) {

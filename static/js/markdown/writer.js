@@ -1,8 +1,10 @@
-// Writes Markdown into the page while it is still growing.
+// Writes Markdown into the page while it is still growing. Sends `code-finished` upwards from a block of code that will
+// not change any more.
 
 import remend from "../../vendor/remend.js";
 import { Blocks } from "./blocks.js";
 import { withoutOpenFormula } from "./formulas.js";
+import { coloredIn, highlight } from "./highlighter.js";
 import { toHtml } from "./parser.js";
 import { patch } from "./patch.js";
 import { Release } from "./release.js";
@@ -79,12 +81,14 @@ export class MarkdownWriter {
 class Parts {
   #answer;
   #box = null;
+  #colored; // code in colours that was in the page before
   #split = new Thoughts();
   #thoughts = null;
 
   constructor(page, began) {
     this.page = page;
     this.began = began;
+    this.#colored = coloredIn(page);
     this.#clear();
   }
 
@@ -100,12 +104,13 @@ class Parts {
     if (answer) {
       this.#answer.write(answer);
     }
+    this.#colored.clear();
   }
 
   #think(thoughts, { isThinking, isTimed }) {
     if (this.#thoughts === null) {
       this.#box = new ThoughtsBox(this.page, isTimed ? this.began : Number.NaN);
-      this.#thoughts = new GrowingMarkdown(this.#box.place);
+      this.#thoughts = new GrowingMarkdown(this.#box.place, this.#colored);
     }
     if (thoughts) {
       this.#thoughts.write(thoughts);
@@ -117,24 +122,40 @@ class Parts {
 
   #clear() {
     this.page.replaceChildren();
-    this.#answer = new GrowingMarkdown(this.page);
+    this.#answer = new GrowingMarkdown(this.page, this.#colored);
   }
 }
 
 /** Markdown that grows at the end of an element. */
 class GrowingMarkdown {
   #blocks = new Blocks();
+  #finished = new WeakSet(); // blocks of code that will not change any more
   #open = []; // nodes of the block that is not finished
 
-  constructor(page) {
+  constructor(page, colored) {
     this.page = page;
+    this.colored = colored;
   }
 
   write(text) {
     const { finished, rest } = this.#blocks.push(text);
     const fixed = finished.length > 0 ? [...sanitize(toHtml(finished)).children] : [];
     const open = [...this.#render(rest).children];
-    this.#open = patch(this.page, this.#open, [...fixed, ...open]).slice(fixed.length);
+    const shown = patch(this.page, this.#open, [...fixed, ...open]);
+    this.#open = shown.slice(fixed.length);
+    const blocks = [
+      ...codeIn(shown.slice(0, fixed.length)),
+      ...codeIn(this.#open).filter((block) => isFollowed(block, this.page)),
+    ];
+    this.#finish(blocks.filter((block) => !this.#finished.has(block)));
+  }
+
+  #finish(blocks) {
+    for (const block of blocks) {
+      this.#finished.add(block);
+      block.dispatchEvent(new CustomEvent("code-finished", { bubbles: true }));
+      highlight(block, this.colored);
+    }
   }
 
   #render(source) {
@@ -142,4 +163,20 @@ class GrowingMarkdown {
     const closed = tokens.at(-1)?.type === "code" ? source : remend(withoutOpenFormula(source), HALF_OPEN);
     return sanitize(toHtml(closed === source ? tokens : this.#blocks.parse(closed)));
   }
+}
+
+function codeIn(nodes) {
+  return nodes.flatMap((node) => (node.matches(".code") ? [node] : [...node.querySelectorAll(".code")]));
+}
+
+/** Say whether something stands behind a block: then it cannot grow any more. */
+function isFollowed(block, page) {
+  for (let node = block; node !== page; node = node.parentNode) {
+    for (let next = node.nextSibling; next !== null; next = next.nextSibling) {
+      if (next.nodeType === Node.ELEMENT_NODE || next.data.trim()) {
+        return true;
+      }
+    }
+  }
+  return false;
 }

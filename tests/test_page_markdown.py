@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, Request, expect
 
-from chat.markdown import render, runs_of
+from chat.markdown import ATTRIBUTES, CLASSES, TAGS, render, runs_of
 from tests.test_markdown import FORMULAS, MARKDOWN_ATTACKS, NAUGHTY, PAYLOADS, Checker
 from tests.waiting import WAIT_LIMIT, wait_until
 
@@ -57,6 +57,20 @@ window.stream = (text, size) => window.atOnce(() => {
   }
   return seen;
 });
+// What is in the page, at each character of the texts, that `isFault` finds.
+window.faultsWhileStreaming = (texts, isFault) => window.atOnce(() => texts.flatMap((text) => {
+  const place = addPlace();
+  const writer = new MarkdownWriter(place);
+  const found = new Set();
+  for (const character of text) {
+    writer.write(character);
+    for (const node of [...place.querySelectorAll("*")].filter(isFault)) {
+      found.add(`${text}: ${node.outerHTML}`);
+    }
+  }
+  place.remove();
+  return [...found];
+}));
 // An answer as it stands in a page, and what is written into it.
 let id = 0;
 window.begin = (text) => {
@@ -143,6 +157,33 @@ goes on.
 ---
 
 The end.
+"""
+
+
+# Says of a node whether it may run, load or send something, or lead to where it should not.
+IS_DANGER = """node =>
+    node.matches("script, iframe, object, embed, img, image, use, style, link, form, input, base, meta, video, audio")
+    || [...node.attributes].some(({ name }) => /^on|^src|^formaction/.test(name))
+    || (node.localName === "a" && !/^(https?|mailto):/i.test(node.getAttribute("href")))
+    || (node.localName !== "a" && [...node.attributes].some(({ name }) => /href$/.test(name)))
+"""
+ALLOWED = json.dumps([sorted(TAGS), *({tag: sorted(known[tag]) for tag in known} for known in (ATTRIBUTES, CLASSES))])
+# The same of anything that the allow-list does not know.
+IS_UNKNOWN = f"""node => {{
+    const [tags, attributes, classes] = {ALLOWED};
+    const own = {{ rel: "noopener noreferrer nofollow", target: "_blank" }};
+    return !tags.includes(node.localName)
+        || (node.localName === "a" && !/^(https?|mailto):/.test(node.getAttribute("href")))
+        || [...node.classList].some(name => !classes[node.localName]?.includes(name))
+        || [...node.attributes].some(({{ name, value }}) => name !== "class"
+            && !attributes[node.localName]?.includes(name) && !(node.localName === "a" && own[name] === value));
+}}"""
+NO_SANITIZER = """
+export function sanitize(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return document.importNode(template.content, true);
+}
 """
 
 
@@ -272,16 +313,34 @@ def test_cleaning_twice_is_cleaning_once(page: Page) -> None:
         assert once == twice
 
 
-@pytest.mark.parametrize("size", [1, 7])
-def test_every_state_of_an_attack_that_is_streamed_is_safe(size: int, page: Page, asked: list[str]) -> None:
-    texts = [*MARKDOWN_ATTACKS, *(payload for payload in PAYLOADS if len(payload) < 300)]
-    script = "([texts, size]) => texts.map((text) => window.stream(text, size))"
+def test_every_state_of_an_attack_that_is_streamed_is_safe(page: Page, asked: list[str]) -> None:
+    texts = [*MARKDOWN_ATTACKS, *PAYLOADS]
 
-    for text, states in zip(texts, page.evaluate(script, [texts, size]), strict=True):
-        for html in states:
-            assert Checker(html).faults == [], text
+    assert page.evaluate(f"texts => faultsWhileStreaming(texts, {IS_UNKNOWN})", texts) == []
+
+    script = "texts => texts.map((text) => window.stream(text, 7))"
+    for text, states in zip(texts, page.evaluate(script, texts), strict=True):
+        assert Checker(states[-1]).faults == [], text
     assert_only_the_control_ran(page)
     assert asked == []
+
+
+def test_without_the_sanitizer_nothing_runs_either(browser: Browser, address: str) -> None:
+    page = browser.new_page(reduced_motion="reduce")
+    page.route(
+        "**/markdown/sanitizer.js", lambda route: route.fulfill(content_type="text/javascript", body=NO_SANITIZER)
+    )
+    urls: list[str] = []
+    page.goto(address)
+    page.wait_for_function("window.isLoaded")
+    page.on("request", lambda request: urls.append(request.url))
+
+    texts = [*MARKDOWN_ATTACKS, *PAYLOADS]
+    assert page.evaluate("clean('<b onclick=x>x</b>')") == '<b onclick="x">x</b>'
+    assert page.evaluate(f"texts => faultsWhileStreaming(texts, {IS_DANGER})", texts) == []
+    assert urls == []
+    assert_only_the_control_ran(page)
+    page.close()
 
 
 @pytest.mark.parametrize("size", [1, 5, 10_000])
@@ -299,14 +358,9 @@ WRAPPERS = [
     "x[^1] [^{}]\n\n[^1]: {}\n[^{}]: x",
     "- [x] {}\n- [ ] ${}$",
     "```{}\n{}\n```\n\nx",
+    "```html\n{}\n```\n\nx",
 ]
-# What is in the page of what may run, load or send something, or lead to where it should not.
-DANGERS = """() => [...document.querySelectorAll("article *")].filter(node =>
-    node.matches("script, iframe, object, embed, img, image, use, style, link, form, input, base, meta, video, audio")
-    || [...node.attributes].some(({ name }) => /^on|^src|^formaction/.test(name))
-    || (node.localName === "a" && !/^(https?|mailto):/i.test(node.getAttribute("href")))
-    || (node.localName !== "a" && [...node.attributes].some(({ name }) => /href$/.test(name)))
-).map(node => node.outerHTML)"""
+DANGERS = f"""() => [...document.querySelectorAll("article *")].filter({IS_DANGER}).map(node => node.outerHTML)"""
 SHOW = """async ([streamed, stored]) => {
     begin("");
     writer.write(streamed.slice(0, streamed.length / 2));
@@ -343,6 +397,70 @@ def test_an_attack_on_what_shows_formulas_is_words(page: Page, asked: list[str])
     assert page.locator("main [id], main .composer, main [data-a]").count() == 0
     assert_only_the_control_ran(page)
     assert asked == []
+
+
+def test_code_in_colours_is_words(page: Page, asked: list[str]) -> None:
+    page.evaluate(f"window.dangers = {DANGERS}")
+    for language in ("html", "php", "javascript"):
+        text = "\n".join(["~~~~~~" + language, *PAYLOADS])[:14_000]
+        page.evaluate("begin", f"{text}\n~~~~~~\n\nx")
+        expect(page.locator("main code[highlighted]")).to_have_count(1)
+
+        assert page.evaluate("dangers()") == []
+        assert page.locator("main code *:not(span)").count() == 0
+    assert_only_the_control_ran(page)
+    assert asked == []
+
+
+FORMULA_ATTACKS = [
+    r"\href{javascript:alert(1)}{x}",
+    r"\url{javascript:alert(1)}",
+    r"\includegraphics[height=1em,alt=x]{https://evil.example/p.png}",
+    r"\htmlData{onload=alert(1)}{x}",
+    r"\htmlStyle{background:url(https://evil.example/p)}{x}",
+    r"\htmlClass{composer}{x}\htmlId{message-form}{y}",
+    r"\text{<img src=x onerror=alert(1)>}\unicode{x}",
+    r"\color{red;background:url(https://evil.example/p)}x",
+    r"\colorbox{url(https://evil.example/p)}{x}\fcolorbox{a}{b}{c}",
+    r"\def\a{\a\a}\a \gdef\sin{\href{javascript:alert(1)}{x}}\sin",
+    r"\rule{99999em}{99999em}\kern99999em\raisebox{99999em}{x}",
+    r"\newcommand\x[1]{#1#1}\x{\x{\x{\x{\x{\x{\x{\x{\x{\x{y}}}}}}}}}}",
+    r"\begin{array}{" + "c" * 300 + r"}\sqrt{" * 30,
+]
+
+
+def test_every_prefix_of_an_attack_on_what_shows_formulas_is_safe(page: Page, asked: list[str]) -> None:
+    page.evaluate(f"window.dangers = {DANGERS}")
+    prefixes = [attack[:end] for attack in FORMULA_ATTACKS for end in range(1, min(len(attack), 120) + 1)]
+    text = "\n\n".join([rf"\({formula}\)" for formula in prefixes] + ["$done$"])
+
+    page.evaluate("begin", text)
+    expect(page.locator("main .formula[typeset]").last).to_contain_text("done")
+
+    assert page.locator("main .formula[typeset]").count() > len(FORMULA_ATTACKS)
+    assert page.evaluate("dangers()") == []
+    assert page.locator("main [id], main [data-onload], main .composer, main a").count() == 0
+    assert page.locator("main [style*=url]").count() == 0
+    assert_only_the_control_ran(page)
+    assert asked == []
+
+
+def test_nothing_in_an_answer_is_drawn_over_what_stands_beside_it(page: Page) -> None:
+    page.evaluate("begin", r"Far $\kern-5em\kern-5em\text{left}$")
+    expect(page.locator("main .formula[typeset]")).to_have_count(1)
+
+    drawn = page.evaluate(
+        """() => {
+            const answer = document.querySelector("answer-text");
+            Object.assign(answer.style, { marginInlineStart: "300px" });
+            return [...answer.querySelectorAll(".mord")].map(part => {
+                const { left, top, width, height } = part.getBoundingClientRect();
+                return answer.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+            });
+        }"""
+    )
+
+    assert drawn == [False, False]
 
 
 def test_nothing_that_an_answer_has_breaks_a_rule_of_the_csp(browser: Browser, address: str) -> None:

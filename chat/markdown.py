@@ -77,6 +77,7 @@ ELEMENTS = {
     "task": '<span class="task">{}</span> ',
     "task_done": '<span class="task task--done">{}</span> ',
 }
+JSON_BEGINNING = re.compile(r"\s*([{\[])\n +[\"{\[\d-]")
 TASK = re.compile(r"\[([ xX])\] +(?=\S)")
 FOOTNOTE = re.compile(r"\[\^([^\]\s]{1,30})\]:[ \t]+(?=\S)")
 FOOTNOTE_MARK = re.compile(r"\[\^([^\]\s]{1,30})\]")
@@ -99,7 +100,17 @@ def render(text: str) -> str:
 def render_part(text: str) -> str:
     if len(text) > MAX_LENGTH:
         return sanitize(f'<pre class="plain">{html.escape(text)}</pre>')
-    return sanitize(PARSER.render(text))
+    return sanitize(PARSER.render(fence_json(text)))
+
+
+def fence_json(text: str) -> str:
+    """Return `text` with JSON at its beginning, written out in lines, as code: it would lose its indentation."""
+    found = JSON_BEGINNING.match(text)
+    if found is None:
+        return text
+    end = text.find("\n}" if found[1] == "{" else "\n]")
+    behind = end + 2 if end >= 0 else len(text)
+    return f"```json\n{text[:behind].lstrip()}\n```\n\n{text[behind:]}"
 
 
 def sanitize(unsafe: str) -> str:

@@ -1,5 +1,6 @@
 """What chat.markdown lets into a page: of Markdown what an answer needs, of everything else its words."""
 
+import html
 import json
 import sys
 from html.parser import HTMLParser
@@ -197,6 +198,29 @@ def test_code_is_highlighted_with_classes(monkeypatch: pytest.MonkeyPatch) -> No
     assert '<div class="code"><div class="code__bar"><span>python</span></div><pre><code>' in html
     assert '<span class="k">def</span>' in html
     assert "style" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('{\n  "a": 1\n}', '{\n  "a": 1\n}'),
+        ('\n[\n  {\n    "a": "*b*"\n  }\n]\n\nAnd *that*.', '[\n  {\n    "a": "*b*"\n  }\n]'),
+        ('{\n  "a": [\n    1,', '{\n  "a": [\n    1,'),
+    ],
+)
+def test_json_is_code(text: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.markdown.HIGHLIGHT_TIME", -1)
+
+    rendered = render(text)
+
+    assert rendered.startswith('<div class="code"><div class="code__bar"><span>json</span></div>')
+    assert f"<pre><code>{html.escape(code, quote=False)}\n</code></pre>" in rendered
+    assert ("<em>that</em>" in rendered) == ("*that*" in text)
+
+
+@pytest.mark.parametrize("text", ["[a](https://a.example/)", "{a}", "[\n  \\frac{1}{2}\n]", "{\n", ""])
+def test_what_only_looks_a_little_like_json_is_markdown(text: str) -> None:
+    assert "code" not in render(text)
 
 
 def test_code_of_an_unknown_language_is_left_alone() -> None:

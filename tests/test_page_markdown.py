@@ -526,6 +526,16 @@ def test_thoughts_are_one_line_that_tells_their_time_and_stays_as_the_reader_has
     expect(page.locator("main summary")).to_have_text("Thoughts")
 
 
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_json_that_was_streamed_is_code_as_what_replaces_it(size: int, page: Page) -> None:
+    written = json.dumps({"a": ["*b*", {"c": None}], "d": "```"}, indent=2)
+    for text in (written, f"<think>x</think>\n\n[{written[1:-1]}]\n\nThat **is** it.\n"):
+        [*_, streamed] = page.evaluate("([text, size]) => window.stream(text, size)", [text, size])
+
+        assert Outline(streamed).parts == Outline(render(text)).parts, text
+        assert "<em>" not in streamed
+
+
 def test_half_of_something_is_shown_as_that(page: Page) -> None:
     states = page.evaluate("(text) => window.stream(text, 1)", "**bold** and [a link](https://a.example/) `code`")
 

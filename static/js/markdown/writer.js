@@ -5,6 +5,7 @@ import remend from "../../vendor/remend.js";
 import { Blocks } from "./blocks.js";
 import { withoutOpenFormula } from "./formulas.js";
 import { coloredIn, highlight } from "./highlighter.js";
+import { JsonFence } from "./json-fence.js";
 import { toHtml } from "./parser.js";
 import { patch } from "./patch.js";
 import { Release } from "./release.js";
@@ -129,6 +130,7 @@ class Parts {
 /** Markdown that grows at the end of an element. */
 class GrowingMarkdown {
   #blocks = new Blocks();
+  #fence = new JsonFence();
   #finished = new WeakSet(); // blocks of code that will not change any more
   #open = []; // nodes of the block that is not finished
 
@@ -138,7 +140,7 @@ class GrowingMarkdown {
   }
 
   write(text) {
-    const { finished, rest } = this.#blocks.push(text);
+    const { finished, rest } = this.#blocks.push(this.#fence.push(text));
     const fixed = finished.length > 0 ? [...sanitize(toHtml(finished)).children] : [];
     const open = [...this.#render(rest).children];
     const shown = patch(this.page, this.#open, [...fixed, ...open]);

@@ -41,6 +41,7 @@ def test_people_go_on_say_why_delete_and_undo(open_page: Open, host: FakeReplica
     delete_by_keyboard_and_undo(page, other)
     delete_one_of_two_answers(page, host)
     delete_what_is_being_written(page, other, host)
+    edit_a_question_far_up(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
@@ -102,6 +103,14 @@ def delete_what_is_being_written(page: Page, other: Page, host: FakeReplicate) -
     wait_until(lambda: host.ledger.created[-1].status == "canceled")
     ask(page, host, "Something else?", "Gladly.")  # nothing is in its way
     expect(messages(other)).to_have_text([*COUNTED, "Something else?", "Gladly."])
+
+
+def edit_a_question_far_up(page: Page) -> None:
+    page.get_by_role("link", name="Edit this question").first.click()
+    box = page.get_by_role("textbox", name="Question in other words")
+    expect(box).to_be_focused()
+    expect(box).to_be_in_viewport()  # the view does not follow the end meanwhile
+    box.press("Escape")
 
 
 def test_all_of_it_works_without_scripts(open_page: Open, host: FakeReplicate) -> None:

@@ -4,20 +4,21 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chat', '0005_branches'),
-        ('predictions', '0011_ratings_and_lengths'),
+        ("chat", "0005_branches"),
+        ("predictions", "0011_ratings_and_lengths"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='message',
-            name='deleted_at',
+            model_name="message",
+            name="deleted_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['deleted_at'], name='message_discarded'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("deleted_at__isnull", False)), fields=["deleted_at"], name="message_discarded"
+            ),
         ),
     ]

@@ -4,25 +4,36 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('predictions', '0010_uploads'),
+        ("predictions", "0010_uploads"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='prediction',
-            name='length_limit',
+            model_name="prediction",
+            name="length_limit",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='rating_note',
+            model_name="prediction",
+            name="rating_note",
             field=models.CharField(blank=True, max_length=500),
         ),
         migrations.AddField(
-            model_name='prediction',
-            name='rating_reason',
-            field=models.CharField(blank=True, choices=[('wrong', 'Wrong'), ('ignored', 'Did not follow what I asked'), ('unpleasant', 'Unsafe or unpleasant'), ('tedious', 'Too long or slow'), ('correct', 'Correct'), ('clear', 'Well explained'), ('other', 'Something else')], max_length=10),
+            model_name="prediction",
+            name="rating_reason",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("wrong", "Wrong"),
+                    ("ignored", "Did not follow what I asked"),
+                    ("unpleasant", "Unsafe or unpleasant"),
+                    ("tedious", "Too long or slow"),
+                    ("correct", "Correct"),
+                    ("clear", "Well explained"),
+                    ("other", "Something else"),
+                ],
+                max_length=10,
+            ),
         ),
     ]

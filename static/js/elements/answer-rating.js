@@ -61,6 +61,7 @@ export class AnswerRating extends HTMLElement {
     }
     this.append(...parseOwn(body.html));
     this.#why.hidden = true;
+    this.#form.scrollIntoView({ block: "nearest" });
     if (focus) {
       this.#form.querySelector("input:checked, [type=radio]").focus();
     } else {

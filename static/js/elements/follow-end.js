@@ -5,8 +5,9 @@ const UP = new Set(["ArrowUp", "PageUp", "Home"]);
 // <follow-end> around .messages and a .dock with a button (.to-end) that leads back to the end
 //
 // Keeps the end in view until the reader wants up: a turn of the wheel, a swipe, a key, a drag of the scroll bar, however
-// short. Nothing moves while text is selected. After a message was sent it stands near the top, with room below it into
-// which the answer grows. Attributes: `left` while the end is not followed, `far` while it is out of sight.
+// short. Nothing moves while text is selected, or something is written in a message. After a message was sent it stands
+// near the top, with room below it into which the answer grows. Attributes: `left` while the end is not followed, `far`
+// while it is out of sight.
 export class FollowEnd extends HTMLElement {
   #top = 0; // where the page was scrolled to
   #touchedAt = null; // pixels from the window's top
@@ -38,7 +39,7 @@ export class FollowEnd extends HTMLElement {
   }
 
   #grown() {
-    if (!this.#isLeft && !this.#isSelecting) {
+    if (!this.#isLeft && !this.#isSelecting && !this.#isWriting) {
       this.#toEnd();
     } else {
       this.#showWay();
@@ -139,6 +140,10 @@ export class FollowEnd extends HTMLElement {
   get #isSelecting() {
     const selection = getSelection();
     return !selection.isCollapsed && this.contains(selection.anchorNode);
+  }
+
+  get #isWriting() {
+    return Boolean(document.activeElement?.closest(".message")?.querySelector("form"));
   }
 
   get #messages() {

@@ -144,6 +144,20 @@ def test_one_of_several_answers_goes_alone_and_what_is_below_stands_below_anothe
 
 
 @pytest.mark.django_db
+def test_an_answer_that_comes_back_brings_its_question(page: Client, conversation: Conversation) -> None:
+    answer = named(conversation, "Two.")
+    page.post(reverse("chat:message_retry", args=[answer.pk]))
+    finish("Too.")
+    page.post(reverse("chat:message_show", args=[answer.pk]))
+    delete(page, answer)
+    delete(page, named(conversation, "Too."))
+    assert texts(conversation) == ["First?", "One.", "Third?", "Three."]
+
+    restore(page, answer)
+    assert texts(conversation) == ["First?", "One.", "Second?", "Two.", "Third?", "Three."]
+
+
+@pytest.mark.django_db
 def test_the_branch_that_is_shown_stays_the_one_that_is_shown(page: Client, conversation: Conversation) -> None:
     first = named(conversation, "First?")
     page.post(reverse("chat:message_edit", args=[first.pk]), {"text": "Other?"})

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from chat.models import Conversation, Message, SetupToken, User
+from chat.models import AlreadyAnswering, Conversation, Message, SetupToken, User
 from predictions.models import Model, Prediction, Worker
+from predictions.pins import NothingAnswers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +56,32 @@ def test_questions_that_arrive_at_once_have_one_order(alice: User, model: Model)
 
     assert sum(isinstance(result, Message) for result in asked) == 1  # the others: it is being answered
     assert [message.ordinal for message in conversation.messages.all()] == [1, 2, 3, 4]
+
+
+def test_deleting_undoing_and_asking_again_at_once_leave_no_answer_without_its_question(
+    alice: User, model: Model
+) -> None:
+    conversation = Conversation.begin(alice, "Hi", message_id=uuid.uuid4(), model=model)
+    Prediction.objects.update(status="succeeded")
+    question, answer = conversation.branch()
+
+    def meddle(number: int) -> None:
+        owned = Conversation.objects.get(pk=conversation.pk)
+        match number % 3:
+            case 0:
+                owned.discard_message(Message.objects.get(pk=question.pk))
+            case 1:
+                owned.restore_message(Message.objects.get(pk=question.pk))
+            case _:
+                owned.answer_again(answer)
+
+    outcomes = race(meddle)
+
+    assert {type(outcome) for outcome in outcomes} <= {type(None), AlreadyAnswering, NothingAnswers}
+    there = Message.objects.present()
+    assert not there.filter(prediction__isnull=False).exclude(parent__in=there.values("pk")).exists()
+    gone = Prediction.objects.active().exclude(message__deleted_at=None)
+    assert not gone.filter(cancel_requested_at=None).exists()
 
 
 def test_a_prediction_is_claimed_by_one_worker(model: Model) -> None:

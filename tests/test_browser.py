@@ -373,9 +373,31 @@ def test_images_are_shown_as_they_come_and_stay(open_page: Open, host: FakeRepli
 
     page.reload()
     assert loaded_images(page) == [640, 640]
-    answer_of(page).get_by_role("link", name="first.png", exact=True).click()
-    expect(page.locator("img")).to_be_visible()
-    assert page.locator("img").evaluate("image => image.naturalWidth") == 640
+    see_in_full(page)
+
+
+def see_in_full(page: Page) -> None:
+    """Walk through an answer's two pictures by the keys, from the first one and back to it."""
+    link = answer_of(page).get_by_role("link", name="first.png", exact=True)
+    viewer = page.get_by_role("dialog")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(viewer.get_by_role("img", name="first.png")).to_be_visible()
+    expect(viewer.get_by_role("status")).to_have_text("1 of 2")
+    assert violations(page) == []
+    page.keyboard.press("ArrowLeft")
+    expect(viewer.get_by_role("img", name="second.png")).to_be_visible()
+    viewer.get_by_role("button", name="Next picture").click()
+    expect(viewer.get_by_role("heading", name="first.png")).to_be_visible()
+    with page.expect_download() as download:
+        viewer.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "first.png"
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    expect(link).to_be_focused()
+    link.click()
+    page.mouse.click(3, 400)
+    expect(viewer).to_be_hidden()
 
 
 def test_sounds_can_be_played(open_page: Open, host: FakeReplicate) -> None:

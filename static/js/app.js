@@ -15,6 +15,7 @@ import "./elements/message-actions.js";
 import "./elements/message-composer.js";
 import "./elements/message-menu.js";
 import "./elements/model-picker.js";
+import "./elements/picture-viewer.js";
 import "./elements/prompt-suggestions.js";
 import "./elements/search-box.js";
 import "./elements/side-bar.js";

@@ -721,3 +721,45 @@ def test_colours_that_do_not_come_are_not_missed(page: Page) -> None:
     assert code.filter(has=page.locator("span")).count() == 7
     assert page.evaluate("String(getSelection())") == "let x"
     page.evaluate("getSelection().removeAllRanges()")
+
+
+LONG = f"""# {"A long heading " * 8}
+
+{"Word" * 40} and `{"code_" * 30}`
+
+| {"What it is " * 5} | {"Price " * 9} | c | d |
+|---|---|--:|---|
+| {"Averylongword" * 5} | {"many words " * 12} | 1 | `{"x_" * 40}` |
+
+- a
+  - b
+    - c
+      - d {"Word" * 20}
+
+مرحبا بالعالم.
+
+- قائمة
+"""
+
+
+def test_an_answer_fits_a_phone_and_its_words_run_in_their_own_direction(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(address)
+    page.wait_for_function("window.isLoaded")
+    page.evaluate("begin", "")
+    page.evaluate("end", render(LONG))
+
+    assert page.evaluate("document.scrollingElement.scrollWidth") == 390
+    assert page.locator(".table").evaluate("box => box.scrollWidth > box.clientWidth")
+    widths = page.locator("td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().width)")
+    assert 100 < min(widths[:2]) <= max(widths) < 240
+    expect(page.locator(".table")).to_have_attribute("tabindex", "0")
+    sides = """node => {
+        const words = document.createRange();
+        words.selectNodeContents(node);
+        const [{ left, right }, box] = [words.getBoundingClientRect(), node.getBoundingClientRect()];
+        return [Math.round(left - box.left), Math.round(box.right - right)];
+    }"""
+    assert page.locator("main p").last.evaluate(sides)[1] == 0
+    assert page.locator("main li").last.evaluate(sides)[0] == 0
+    page.close()

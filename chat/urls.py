@@ -9,6 +9,7 @@ from chat import (
     rating_views,
     receipt_views,
     sidebar_views,
+    theme,
     views,
 )
 
@@ -53,6 +54,7 @@ urlpatterns = [
     path("highlight/", block_views.code_highlight, name="code_highlight"),
     path("diagram/", block_views.diagram_frame, name="diagram_frame"),
     path("models/<slug:model>/parameters/", composer_views.model_parameters, name="model_parameters"),
+    path("theme/", theme.theme_choose, name="theme_choose"),
     path("manifest.webmanifest", views.manifest, name="manifest"),
     path("setup/<str:token>/", views.setup, name="setup"),
 ]

@@ -11,6 +11,7 @@ from tests.browser import PASSWORD, Open, fill_in, violations
 from tests.fake_replicate import OFFICIAL_MODEL
 from tests.site import PROJECT, Site
 
+WHITE, DARK = "rgb(255, 255, 255)", "rgb(23, 25, 24)"
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 
 OVERVIEW = "/admin/"
@@ -60,7 +61,7 @@ def test_the_admin_is_in_nobodys_way_in_either_theme(scheme: Any, open_page: Ope
     found["signing in"] = violations(page)
 
     assert {path: faults for path, faults in found.items() if faults} == {}
-    assert page.evaluate("getComputedStyle(document.body).colorScheme") == "light dark"
+    expect(page.locator("html")).to_have_css("background-color", {"light": WHITE, "dark": DARK}[scheme])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

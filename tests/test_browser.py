@@ -530,6 +530,7 @@ def test_signing_in_and_out(signed_in: Any, open_page: Open) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    page.get_by_role("button", name="alice").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Username")).to_be_visible()
 

@@ -7,6 +7,7 @@ from django import template
 from django.http import HttpRequest
 from django.urls import reverse
 
+from chat import theme
 from chat.models import Conversation, Message
 from chat.sidebar import ZONE_COOKIE, first_page, zone_named
 
@@ -18,7 +19,12 @@ def sidebar(context: template.Context) -> dict[str, Any]:
     """Show the conversations of whoever reads the page; `conversation` is the one that it shows, if it shows one."""
     request, conversation = context["request"], context.get("conversation")
     is_home = request.path == reverse("chat:home")
-    page = {"is_home": is_home, "looked_for": context.get("looked_for", "")}
+    page = {
+        "is_home": is_home,
+        "looked_for": context.get("looked_for", ""),
+        "request": request,
+        **theme.chosen(request),
+    }
     return {**shown_list(request, conversation and conversation.pk), **page}
 
 

@@ -20,5 +20,6 @@ import "./elements/prompt-suggestions.js";
 import "./elements/search-box.js";
 import "./elements/side-bar.js";
 import "./elements/streaming-answer.js";
+import "./elements/theme-switch.js";
 import "./elements/undo-notice.js";
 import "./elements/waiting-line.js";

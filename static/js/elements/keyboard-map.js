@@ -1,10 +1,14 @@
 // <keyboard-map> around a <dialog> that lists the keys
 //
-// `?` opens it, and the keys that no other element listens to do here what it says. While somebody types, keys alone mean
-// letters.
+// `?` opens it, and so do buttons with data-keys; the keys that no other element listens to do here what it says. While
+// somebody types, keys alone mean letters.
 export class KeyboardMap extends HTMLElement {
   connectedCallback() {
     document.addEventListener("keydown", this.#pressed);
+    for (const button of document.querySelectorAll("[data-keys]")) {
+      button.hidden = false;
+      button.addEventListener("click", () => this.#openFrom(button));
+    }
   }
 
   disconnectedCallback() {
@@ -31,6 +35,12 @@ export class KeyboardMap extends HTMLElement {
       return { o: begin, c: copyLast }[key.toLowerCase()];
     }
     return shiftKey && key === "Escape" ? write : null;
+  }
+
+  /** Open it in the place of the menu that `button` is in: where that was opened, the focus is afterwards. */
+  #openFrom(button) {
+    button.closest("[popover]")?.hidePopover();
+    this.#dialog.showModal();
   }
 
   get #dialog() {

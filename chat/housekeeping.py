@@ -63,6 +63,7 @@ def _delete(conversation: Conversation) -> None:
     if not still.exists():
         return  # another worker was here, or its owner wanted it back
     predictions = list(conversation.messages.exclude(prediction=None).values_list("prediction", flat=True))
+    predictions += still.exclude(title_prediction=None).values_list("title_prediction", flat=True)
     still.delete()
     _delete_predictions(predictions)
 

@@ -128,6 +128,10 @@ class Conversation(models.Model):
     pinned_at = models.DateTimeField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # by its owner, who may have it back for a while
+    is_titled = models.BooleanField(default=False)  # by its owner, or a model: that title is not made anew
+    title_prediction = models.OneToOneField(
+        Prediction, null=True, blank=True, on_delete=models.SET_NULL, related_name="titled"
+    )  # that was asked for a title, once
     read_ordinal = models.PositiveIntegerField(default=0)  # the newest message that its owner has seen whole
 
     is_running: bool  # these two only where `with_marks` has read them
@@ -455,7 +459,7 @@ class Conversation(models.Model):
             self.tell_owner()
 
     def rename(self, title: str) -> None:
-        self._note(title=title)
+        self._note(title=title, is_titled=True)
 
     def pin(self, *, pinned: bool) -> None:
         self._note(pinned_at=clock.now() if pinned else None)
@@ -474,8 +478,9 @@ class Conversation(models.Model):
         self._note(deleted_at=None)
 
     def stop_all(self) -> int:
-        """Stop all answers that are being written; return how many."""
-        return Prediction.objects.filter(message__conversation=self).stop_all()
+        """Stop all answers that are being written, and a title; return how many."""
+        theirs = models.Q(message__conversation=self) | models.Q(titled=self)
+        return Prediction.objects.filter(theirs).stop_all()
 
     def tell_owner(self) -> None:
         """Have the pages of its owner look at the list of conversations."""

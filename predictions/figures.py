@@ -69,7 +69,9 @@ def _newest(version: int) -> QuerySet[Prediction]:
 
 
 def _answers() -> QuerySet[Prediction]:
-    return Prediction.objects.filter(status__in=TERMINAL, created_at__gt=clock.now() - PERIOD, trial=None)
+    return Prediction.objects.filter(
+        status__in=TERMINAL, created_at__gt=clock.now() - PERIOD, trial=None, is_background=False
+    )
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:

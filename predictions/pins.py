@@ -60,10 +60,13 @@ class Choice:
             family=self.family,
         )
 
-    def ask(self, given: dict[str, Any], *, user: Any = None, to_come: Collection[str] = ()) -> Prediction:
+    def ask(
+        self, given: dict[str, Any], *, user: Any = None, to_come: Collection[str] = (), is_background: bool = False
+    ) -> Prediction:
         """Write a prediction down that asks this version with the input `given`, for `user` or for nobody.
 
-        The inputs in `to_come` are added afterwards. Raises InputRefused.
+        The inputs in `to_come` are added afterwards. One in the background has its turn when nobody waits for an
+        answer. Raises InputRefused.
         """
         problems = validation.problems(self.version.inputs, given)
         if problems := {name: problem for name, problem in problems.items() if name not in to_come}:
@@ -78,6 +81,7 @@ class Choice:
             schema_hash=self.version.schema_hash,
             input=given,
             price=price and price.to_json(),
+            is_background=is_background,
             length_limit=self._length_limit(given),
         )
 

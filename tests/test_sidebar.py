@@ -278,7 +278,7 @@ def test_nobody_touches_anothers_conversation(
 
     assert (back, managed) == (404, 404)
     assert statuses == [404] * len(names)
-    assert str(conversation.pk) not in offered
+    assert reverse("chat:conversation_restore", args=[conversation.pk]) not in offered
     assert str(conversation.pk) not in listed(client)
 
 

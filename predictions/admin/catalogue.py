@@ -137,7 +137,8 @@ class ModelAdmin(admin.ModelAdmin):
     @admin.display(description="name and reference", ordering="name")
     def titled(self, model: Model) -> str:
         icon = format_html('<span class="model-icon" aria-hidden="true">{}</span> ', model.icon) if model.icon else ""
-        return format_html('{}{} <span class="reference">{}</span>', icon, model.name, model.ref)
+        badge = format_html(' <span class="badge">{}</span>', "titles") if model.makes_titles else ""
+        return format_html('{}{} <span class="reference">{}</span>{}', icon, model.name, model.ref, badge)
 
     @admin.display(description="answers here")
     def answering(self, model: Model) -> str:
@@ -279,6 +280,8 @@ class ModelAdmin(admin.ModelAdmin):
         }
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        if obj.makes_titles:
+            Model.objects.exclude(pk=obj.pk).filter(makes_titles=True).update(makes_titles=False)
         super().save_model(request, obj, form, change)
         names = validation.unknown(getattr(form, "inputs", {}), obj.default_input)
         if names:

@@ -95,6 +95,7 @@ def fieldsets_of(form: type[ModelForm]) -> Any:
     parameters = {"description": "Sent with every question. What is left empty is the model’s own affair."}
     return [
         ("What people see", {"fields": ("name", "icon", "description", "order")}),
+        ("Titles", {"fields": ("makes_titles",)}),
         ("Access", {"fields": ("enabled", "groups", "concurrency")}),
         ("How it is asked", {"fields": ("system_prompt", "context_length")}),
         ("Default parameters", {"fields": (*form.asked, "default_input"), **parameters}),

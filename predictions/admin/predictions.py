@@ -19,7 +19,7 @@ class PredictionAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     fields = (
         *("id", "model", "version", "asked_for", "answered_model", "answered_version", "is_substituted", "user"),
-        *("status", "error", "metrics", "output_end", "file_count", "edition"),
+        *("status", "error", "metrics", "output_end", "file_count", "edition", "is_background"),
         *("rating", "rating_reason", "rating_note"),
         *("created_at", "asked_at", "started_at", "first_output_at", "completed_at", "cancel_requested_at"),
         *("attempts", "provider_id", "worker", "leased_until"),

@@ -100,6 +100,13 @@ class Model(models.Model):
         blank=True,
         help_text="Tokens of conversation to send along; empty means 8,000, or three quarters of what it can hold.",
     )
+    makes_titles = models.BooleanField(
+        "makes the titles of conversations",
+        default=False,
+        help_text="It is asked once for each new conversation, when its first answer is there, and only while nobody "
+        "waits. One model at most does it: this one takes the place of any other. Without one, a title is the first "
+        "line of the question. Choose a small, quick model.",
+    )
     override = models.JSONField(
         "what its schema does not say",
         default=dict,
@@ -112,7 +119,12 @@ class Model(models.Model):
 
     class Meta:
         ordering = ["order", "name"]
-        constraints = [models.UniqueConstraint(fields=["provider", "ref"], name="model_once_per_provider")]
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "ref"], name="model_once_per_provider"),
+            models.UniqueConstraint(
+                fields=["makes_titles"], condition=Q(makes_titles=True), name="one_model_makes_titles"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

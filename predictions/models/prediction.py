@@ -156,13 +156,21 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return self.unclaimed(at).filter(Q(not_before=None) | Q(not_before__lte=at))
 
     def in_turn(self, provider: Provider) -> list[uuid.UUID]:
-        """The ids of this queue at `provider`, who is next first: people take turns, each in their own order."""
-        waiting = list(self.order_by("created_at", "pk").values_list("pk", "user")[:QUEUE_LIMIT])
-        there = Prediction.objects.filter(model__provider=provider, user__in={user for _, user in waiting})
+        """The ids of this queue at `provider`, who is next first: people take turns, each in their own order.
+
+        What nobody waits for comes after all others.
+        """
+        ordered = self.order_by("is_background", "created_at", "pk")
+        queue = list(ordered.values_list("pk", "user", "is_background")[:QUEUE_LIMIT])
+        waiting = [(key, user) for key, user, is_background in queue if not is_background]
+        there = Prediction.objects.filter(
+            model__provider=provider, is_background=False, user__in={user for _, user in waiting}
+        )
         busy = there.active().exclude(asked_at=None).values_list("user", flat=True)
         served = there.filter(asked_at__gt=clock.now() - REMEMBERED_TURNS).values("user")
         last_turns = served.annotate(last=Max("asked_at")).order_by("last").values_list("user", flat=True)
-        return fair_order(waiting, busy=list(busy), served=list(last_turns))
+        answers = fair_order(waiting, busy=list(busy), served=list(last_turns))
+        return answers + [key for key, _, is_background in queue if is_background]
 
 
 class Prediction(models.Model):
@@ -223,6 +231,7 @@ class Prediction(models.Model):
     length_limit = models.PositiveIntegerField(null=True, blank=True)  # tokens that were asked for at most, where known
     cost = models.DecimalField(max_digits=24, decimal_places=10, null=True, blank=True)  # US dollars, an estimate
     is_substituted = models.BooleanField("another version answered", default=False)
+    is_background = models.BooleanField("nobody waits for it", default=False)  # its turn is after all answers
     rating = models.SmallIntegerField(null=True, blank=True, choices=Rating)
     rating_reason = models.CharField(max_length=10, blank=True, choices=RatingReason)
     rating_note = models.CharField(max_length=NOTE_LIMIT, blank=True)  # in their own words

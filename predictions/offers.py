@@ -3,13 +3,17 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from predictions.attachments import Rooms, rooms_of
+from predictions import examples
+from predictions.attachments import FILE, FILM, IMAGE, SOUND, Rooms, rooms_of
 from predictions.models import Model, Version
 from predictions.parameter_fields import parameters_of
 from predictions.schema import OutputKind
 from predictions.standing import Standing
 
-GIVES = {OutputKind.FILE: "a file", OutputKind.FILES: "files", OutputKind.JSON: "data"}  # all else gives text
+TEXT, DATA = "text", "data"  # kinds of what a model gives, beside those of files
+GIVES = {TEXT: "text", DATA: "data", IMAGE: "an image", SOUND: "sound", FILM: "a video", FILE: "a file"}
+GIVES_MANY = {**GIVES, IMAGE: "images", FILM: "videos", FILE: "files"}
+LONGEST_EXAMPLE = 160  # characters of a question that people are offered to begin with
 NO_ROOMS = Rooms(())
 REMEMBERED = 500  # schemas that were read; they are long, and every page asks
 
@@ -21,7 +25,9 @@ class Offer:
     model: Model
     rooms: Rooms = NO_ROOMS
     takes_text: bool = True
-    gives: str = "text"
+    kind: str = TEXT  # of what it gives
+    gives: str = GIVES[TEXT]
+    example: str = ""  # a question that its host shows
     has_parameters: bool = False
 
     @property
@@ -48,13 +54,23 @@ def offer_of(model: Model, version: Version | None) -> Offer:
     if version is None:
         return Offer(model)
     family = model.family_of(version)
+    kind = _kind_of(model, version)
+    words = GIVES_MANY if version.output_kind == OutputKind.FILES else GIVES
     return Offer(
         model,
         rooms_of(version.inputs, family),
         takes_text=bool(family.prompt or family.messages),
-        gives=GIVES.get(version.output_kind, "text"),
+        kind=kind,
+        gives=words[kind],
+        example=examples.asked_in(model.facts, family.prompt, longest=LONGEST_EXAMPLE),
         has_parameters=bool(parameters_of(version.inputs, family)),
     )
+
+
+def _kind_of(model: Model, version: Version) -> str:
+    if version.output_kind in {OutputKind.FILE, OutputKind.FILES}:
+        return examples.made_in(model.facts)
+    return DATA if version.output_kind == OutputKind.JSON else TEXT
 
 
 def _with_schemas(versions: Collection[Version]) -> dict[int, Version]:

@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 from django.urls import reverse
 
-from predictions import pins
+from predictions import examples, pins
 from predictions.admin import overrides
 from predictions.admin.adding import count_of, web_address
 from predictions.admin.inputs import rows_of
@@ -121,11 +121,8 @@ def trial_context(trial: Trial) -> dict[str, Any]:
 
 def _first_try(model: Model, version: Version) -> str:
     """Return a short prompt: that of its host's example, if it has one."""
-    facts = model.facts if isinstance(model.facts, dict) else {}
-    example = facts.get("default_example")
-    given = example.get("input") if isinstance(example, dict) else None
-    asked = given.get(model.family_of(version).prompt) if isinstance(given, dict) else None
-    return asked if isinstance(asked, str) and 0 < len(asked.strip()) <= EXAMPLE_ASKED else FIRST_TRY
+    prompt = model.family_of(version).prompt
+    return examples.asked_in(model.facts, prompt, longest=EXAMPLE_ASKED) or FIRST_TRY
 
 
 def _why_nothing(model: Model) -> str:

@@ -61,6 +61,6 @@ export class Popup {
     const above = top - MARGIN;
     const below = window.innerHeight - bottom - MARGIN;
     this.#box.dataset.side = above >= below ? "above" : "below";
-    this.#box.style.maxBlockSize = `${Math.max(above, below) - MARGIN}px`;
+    this.#box.style.setProperty("--room", `${Math.max(above, below) - MARGIN}px`);
   };
 }

@@ -64,6 +64,7 @@ export class ModelPicker extends HTMLElement {
       ArrowUp: place > 0 ? place - 1 : last,
       PageDown: Math.min(place + 5, last),
       PageUp: Math.max(place - 5, 0),
+      ...(this.#search.value ? {} : { Home: 0, End: last }), // in what was typed they move the cursor
     };
     if (event.isComposing) {
       return;

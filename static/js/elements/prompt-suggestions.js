@@ -1,11 +1,29 @@
-// <prompt-suggestions hidden> with a button for each question that somebody could begin with
+// <prompt-suggestions hidden> with lists of questions that somebody could begin with: data-kind says for models that give
+// what; the list without one is for the question that a model's own host shows
 //
-// Puts the question of the pressed button into the composer's box, to be changed or sent.
+// Shows what fits the chosen model, and puts the question of the pressed button into the composer's box, to be changed
+// or sent.
 export class PromptSuggestions extends HTMLElement {
   connectedCallback() {
-    this.hidden = false;
+    this.#select.addEventListener("change", this.#choose);
     this.addEventListener("click", ({ target }) => this.#suggest(target.closest("button")));
+    this.#choose();
   }
+
+  disconnectedCallback() {
+    this.#select?.removeEventListener("change", this.#choose);
+  }
+
+  #choose = () => {
+    const { kind, example } = this.#select.selectedOptions[0].dataset;
+    const own = this.querySelector("ul:not([data-kind])");
+    own.querySelector("button").textContent = example;
+    own.hidden = !example;
+    for (const list of this.querySelectorAll("ul[data-kind]")) {
+      list.hidden = !list.dataset.kind.split(" ").includes(kind);
+    }
+    this.hidden = !this.querySelector("ul:not([hidden])");
+  };
 
   #suggest(button) {
     if (button) {
@@ -13,6 +31,10 @@ export class PromptSuggestions extends HTMLElement {
       this.#box.dispatchEvent(new Event("input", { bubbles: true }));
       this.#box.focus();
     }
+  }
+
+  get #select() {
+    return document.querySelector("#id_model");
   }
 
   get #box() {

@@ -15,6 +15,7 @@ from chat.models import TITLE_LENGTH, Conversation, Message
 from chat.search import SHOWN, search
 from chat.sidebar import ZONE_COOKIE, Page, archived_page, next_page, zone_named
 from chat.templatetags.sidebar import shown_list
+from chat.title_search import search_titles
 from chat.views import load_conversation, show_conversation, wants_json
 from chat.words import LONGEST_QUERY
 from predictions import file_views
@@ -62,9 +63,10 @@ def conversation_archived(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def message_search(request: HttpRequest) -> HttpResponse:
-    """The messages that have the words in `q`."""
+    """The conversations whose titles have the words in `q`, and the messages that have them."""
     looked_for = request.GET.get("q", "")[:LONGEST_QUERY]
-    context = {"looked_for": looked_for, "hits": search(request.user, looked_for), "most": SHOWN}
+    found = {"titles": search_titles(request.user, looked_for), "hits": search(request.user, looked_for)}
+    context = {"looked_for": looked_for, "most": SHOWN, **found}
     return render(request, "chat/search.html", context)
 
 

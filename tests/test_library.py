@@ -16,8 +16,8 @@ def choose(page: Page, title: str, action: str) -> None:
     """Choose `action` in the menu of a conversation, by keyboard."""
     page.get_by_role("button", name=f"Actions for “{title}”").focus()
     page.keyboard.press("Enter")
-    item = page.locator("conversation-menu").get_by_text(action, exact=True)
-    expect(page.locator("conversation-menu .menu__item").first).to_be_focused()
+    item = page.locator("side-bar conversation-menu").get_by_text(action, exact=True)
+    expect(page.locator("side-bar conversation-menu .menu__item").first).to_be_focused()
     while not item.evaluate("item => item === document.activeElement"):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -77,6 +77,7 @@ def test_a_library_of_conversations_is_kept_in_order(open_page: Open, host: Fake
     page.keyboard.press("Enter")
     expect(row(other, "Yellow fruit")).to_be_visible()
     expect(page).to_have_title("Yellow fruit · Parley")
+    expect(page.get_by_role("heading", name="Yellow fruit", level=1)).to_be_attached()
 
     # Deleting asks nothing, and can be undone.
     choose(page, "Medlars", "Delete")
@@ -100,6 +101,10 @@ def test_a_library_of_conversations_is_kept_in_order(open_page: Open, host: Fake
     # Words are found from anywhere, and lead to the message that has them.
     page.keyboard.press("Control+k")
     expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
+    page.keyboard.type("yell")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Yellow fruit").filter(has=page.locator("mark"))).to_contain_text("Yellow")
+    page.keyboard.press("Control+k")
     page.keyboard.type("over quick")
     page.keyboard.press("Enter")
     expect(page.locator(".found mark").first).to_have_text("Quick")
@@ -118,10 +123,32 @@ def test_a_library_of_conversations_is_kept_in_order(open_page: Open, host: Fake
 def test_a_phone_has_the_menu_under_its_thumb(open_page: Open) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     begin(page, "Cherries on a phone")
-    page.get_by_role("button", name="Conversations").tap()
+    # The menu of what is shown has all that can be done with it.
+    page.get_by_role("button", name="Actions for this conversation").tap()
+    menu = page.locator(".bar conversation-menu")
+    expect(menu.get_by_role("link", name="Export as Markdown")).to_have_attribute("href", re.compile(r"export\.md$"))
+    assert violations(page) == []
+    menu.get_by_role("button", name="Pin").tap()
+    page.get_by_role("button", name="Actions for this conversation").tap()
+    expect(menu.get_by_role("button", name="Unpin")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    # The list covers the page, and keeps the focus until it goes.
+    opener = page.get_by_role("button", name="Conversations")
+    opener.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Close", exact=True)).to_be_focused()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.matches('.sidebar *')")
+    page.get_by_role("button", name="Close", exact=True).focus()
+    page.keyboard.press("Escape")
+    expect(opener).to_be_focused()
+    opener.tap()
+    expect(page.locator(".sidebar__group").first).to_contain_text("Pinned")
     button = page.get_by_role("button", name="Actions for “Cherries on a phone”")
     button.tap()
-    menu = page.locator("conversation-menu")
+    menu = page.locator("side-bar conversation-menu")
     expect(menu).to_be_visible()
     for target in (button, *menu.locator(".menu__item:visible").all()):
         box = target.bounding_box()

@@ -9,12 +9,15 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.models import Conversation, Message, SearchEntry, User
 from chat.news import store_html
 from chat.search import CANDIDATES, SHOWN, search, snippet
+from chat.title_search import SHOWN as TITLES_SHOWN
+from chat.title_search import search_titles
 from chat.words import INDEXED, LONGEST_QUERY, MOST_PHRASES, Query, fold, words_of
 from predictions.models import Model, Prediction
 
@@ -152,6 +155,47 @@ def test_there_is_an_end_to_what_is_found_and_looked_at(
 
 
 # ---------------------------------------------------------------- by whom
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("quitten", True),
+        ("herbst quitt", True),
+        ('"im herbst"', True),
+        ("STRASSE", False),
+        ("straße", True),
+        ("cafe", True),
+        ("uitten", False),
+        ('"herbst im"', False),
+        ("quitten medlar", False),
+        ("% _", False),
+        ("", False),
+    ],
+)
+def test_titles_are_found_as_messages_are(query: str, is_found: bool, alice: User, charlie: User) -> None:
+    for owner, title in ((alice, "Apples"), (alice, "Quitten im Herbst, Café Straße"), (charlie, "Quitten im Herbst")):
+        Conversation.objects.create(owner=owner, title=title)
+    Conversation.objects.create(owner=alice, title="Quitten im Herbst", deleted_at=timezone.now())
+
+    hits = search_titles(alice, query)
+    assert [hit.conversation.title for hit in hits] == ["Quitten im Herbst, Café Straße"] * is_found
+    assert all(any(is_hit for _, is_hit in hit.title) for hit in hits)
+
+
+def test_a_title_among_very_many_is_found_in_two_queries(
+    client: Client, alice: User, django_assert_num_queries: Any
+) -> None:
+    titles = [*(f"Talk {number}" for number in range(TITLES_SHOWN + 5)), "A quince\x1f\u2028\x85 <b>"]
+    Conversation.objects.bulk_create(Conversation(owner=alice, title=title) for title in titles)
+    with django_assert_num_queries(2):
+        assert len(search_titles(alice, "talk")) == TITLES_SHOWN
+    client.force_login(alice)
+    page = client.get(reverse("chat:message_search"), {"q": "quince"}).content.decode()
+
+    assert "1 title and 0 messages found." in page
+    assert "A <mark>quince</mark>" in page
+    assert "<b>" not in page
 
 
 def test_nobody_finds_what_others_wrote(alice: User, charlie: User, model: Model) -> None:

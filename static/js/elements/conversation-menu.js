@@ -1,19 +1,22 @@
 import { moveByArrow, openBeside } from "../menu.js";
 import { post } from "../post.js";
 
-// <conversation-menu popover> inside <side-bar>, with one form whose buttons have data-place, the address below that of
-// the conversation, and data-action
+const OPENERS = ".sidebar__more, .bar__more";
+
+// <conversation-menu popover> beside .sidebar__more or .bar__more, with one form whose buttons have data-place, the
+// address below that of the conversation, and data-action
 //
-// The one menu of all conversations of the list. Events: `conversations-changed` on the way up after each change,
-// `deleted` (detail: {restore}, where to have it back) and `notice` (detail: what to say) on the document.
+// One menu for all conversations of the list, and one for what the page shows. Events: `conversations-changed` on the
+// way up after each change, `deleted` (detail: {restore}, where to have it back) and `notice` (detail: what to say) on
+// the document.
 export class ConversationMenu extends HTMLElement {
   #opener = null; // the button that the menu belongs to now
   #closing = null; // the button whose click has just closed it
 
   connectedCallback() {
-    const sidebar = this.closest("side-bar");
-    sidebar.addEventListener("pointerdown", ({ target }) => this.#notePress(target.closest(".sidebar__more")));
-    sidebar.addEventListener("click", (event) => this.#click(event));
+    const place = this.parentElement;
+    place.addEventListener("pointerdown", ({ target }) => this.#notePress(target.closest(OPENERS)));
+    place.addEventListener("click", (event) => this.#click(event));
     this.addEventListener("keydown", (event) => moveByArrow(this, event));
     this.addEventListener("toggle", ({ newState }) => newState === "closed" && this.#rest());
     this.#form.addEventListener("submit", (event) => this.#submit(event));
@@ -25,7 +28,7 @@ export class ConversationMenu extends HTMLElement {
   }
 
   #click(event) {
-    const button = event.target.closest(".sidebar__more");
+    const button = event.target.closest(OPENERS);
     if (!button) {
       return;
     }
@@ -38,13 +41,12 @@ export class ConversationMenu extends HTMLElement {
 
   #open(button) {
     this.#opener = button;
-    const { dataset } = this.#row;
-    const isPinned = "pinned" in dataset;
+    const [isPinned, isArchived] = ["pinned" in this.#subject, "archived" in this.#subject];
+    const useless = { pin: isPinned, unpin: !isPinned, archive: isArchived, unarchive: !isArchived };
     for (const item of this.#items) {
-      const useless = { pin: isPinned, unpin: !isPinned, unarchive: true }[item.dataset.action];
-      item.hidden = Boolean(useless);
+      item.hidden = useless[item.dataset.action] ?? false;
       if (item.dataset.place) {
-        const address = new URL(item.dataset.place, this.#link.href).href;
+        const address = new URL(item.dataset.place, this.#address).href;
         item[item.localName === "a" ? "href" : "formAction"] = address;
       }
     }
@@ -58,8 +60,8 @@ export class ConversationMenu extends HTMLElement {
   async #submit(event) {
     event.preventDefault();
     const { submitter } = event;
-    const { conversation } = this.#row.dataset;
-    const isShown = this.#link.ariaCurrent === "page";
+    const { conversation } = this.#subject;
+    const isShown = conversation === document.querySelector(".bar__more")?.dataset.conversation;
     this.hidePopover();
     const { body, problem } = await post(submitter.formAction, new FormData(this.#form, submitter));
     if (problem) {
@@ -71,14 +73,32 @@ export class ConversationMenu extends HTMLElement {
       }
       const restore = `/conversations/${conversation}/restore/`;
       document.dispatchEvent(new CustomEvent("deleted", { detail: { restore } }));
+    } else if (isShown) {
+      this.#note(submitter.dataset.action);
     }
     this.#rest();
+  }
+
+  /** Have the button of the page's own conversation know what was done. */
+  #note(action) {
+    const { dataset } = document.querySelector(".bar__more");
+    const name = action.endsWith("pin") ? "pinned" : "archived";
+    if (action.startsWith("un")) {
+      delete dataset[name];
+    } else {
+      dataset[name] = "";
+    }
   }
 
   // ------------------------------------------------------------ rename in place
 
   #rename() {
-    const [row, link] = [this.#row, this.#link];
+    const row = this.#row;
+    if (!row?.checkVisibility()) {
+      location.assign(new URL("manage/", this.#address)); // it has no place in the list that anybody sees
+      return;
+    }
+    const link = row.querySelector(".sidebar__item");
     this.hidePopover();
     const form = document.createElement("form");
     const box = document.createElement("input");
@@ -137,12 +157,18 @@ export class ConversationMenu extends HTMLElement {
     return [...this.querySelectorAll(".menu__item")];
   }
 
-  get #row() {
-    return this.#opener.closest(".sidebar__row");
+  /** What is known of the conversation that the menu belongs to: `conversation`, `pinned`, `archived`. */
+  get #subject() {
+    return (this.#opener.closest(".sidebar__row") ?? this.#opener).dataset;
   }
 
-  get #link() {
-    return this.#row.querySelector(".sidebar__item");
+  get #address() {
+    return `${location.origin}/conversations/${this.#subject.conversation}/`;
+  }
+
+  /** Its row in the list, or null: those that are archived, or old, have none. */
+  get #row() {
+    return document.querySelector(`side-bar [data-conversation="${this.#subject.conversation}"]`);
   }
 }
 

@@ -18,7 +18,8 @@ export class SideBar extends HTMLElement {
 
   connectedCallback() {
     this.addEventListener("click", (event) => this.#loadOlder(event));
-    this.addEventListener("conversations-changed", () => this.refresh());
+    keepFocusIn(this.closest("[popover]"));
+    document.addEventListener("conversations-changed", this.#changed);
     document.addEventListener("sidebar-news", this.#hear);
     document.addEventListener("visibilitychange", this.#look);
     if (!document.querySelector("conversation-news")) {
@@ -30,6 +31,7 @@ export class SideBar extends HTMLElement {
   }
 
   disconnectedCallback() {
+    document.removeEventListener("conversations-changed", this.#changed);
     document.removeEventListener("sidebar-news", this.#hear);
     document.removeEventListener("visibilitychange", this.#look);
     this.#connection?.close();
@@ -67,6 +69,8 @@ export class SideBar extends HTMLElement {
     document.addEventListener("resume", () => this.#connection.wake());
     this.#connection.connect();
   }
+
+  #changed = () => this.refresh();
 
   #hear = ({ detail }) => {
     this.#unread = detail.unread;
@@ -169,6 +173,7 @@ export class SideBar extends HTMLElement {
     const bar = document.querySelector(".bar__title");
     if (title && bar && document.querySelector("conversation-news") && bar.textContent !== title) {
       bar.textContent = title;
+      document.querySelector(".page__title").textContent = title;
       document.title = `${title} · Parley`;
       this.#showCount();
     }
@@ -202,6 +207,20 @@ export class SideBar extends HTMLElement {
   get #isLookedAt() {
     return !document.hidden && document.querySelector("conversation-news") !== null;
   }
+}
+
+/** While a sidebar covers the page, keep the focus in it. */
+function keepFocusIn(sidebar) {
+  const isIn = (element) => sidebar.contains(element) || element.closest(":popover-open, dialog") !== null;
+  const stay = () => isIn(document.activeElement) || sidebar.querySelector(".sidebar__close").focus();
+  sidebar.addEventListener("toggle", ({ newState }) => {
+    if (newState === "open") {
+      stay();
+      document.addEventListener("focusin", stay);
+    }
+  });
+  // Before it closes: the browser then gives the focus back to the button that opened it.
+  sidebar.addEventListener("beforetoggle", () => document.removeEventListener("focusin", stay));
 }
 
 /** Put a page after the others, under the same heading where it goes on with the last group. */

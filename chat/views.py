@@ -25,6 +25,12 @@ from predictions.standing import standing_here
 T = TypeVar("T")
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
+ICONS = (  # of the installed app: file, kind, sizes, purpose
+    ("icon-192.png", "png", "192x192", "any"),
+    ("icon-512.png", "png", "512x512", "any"),
+    ("icon-maskable.png", "png", "512x512", "maskable"),
+    ("logo.svg", "svg+xml", "any", "any"),
+)
 
 
 @require_GET
@@ -105,11 +111,15 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
 @require_GET
 def manifest(request: HttpRequest) -> HttpResponse:
     """What a device has to know to install the page as an app."""
-    icon = {"src": static("img/logo.svg"), "type": "image/svg+xml", "sizes": "any", "purpose": "any"}
-    about = {"name": "Parley", "short_name": "Parley", "description": "Chat with language models"}
-    window = {"start_url": reverse("chat:home"), "scope": "/", "display": "standalone"}
-    colours = {"background_color": "#ffffff", "theme_color": "#0f6b5c"}
-    return JsonResponse({**about, **window, **colours, "icons": [icon]}, content_type="application/manifest+json")
+    icons = [
+        {"src": static(f"img/{name}"), "type": f"image/{kind}", "sizes": sizes, "purpose": purpose}
+        for name, kind, sizes, purpose in ICONS
+    ]
+    about = {"name": "Parley", "short_name": "Parley", "description": "Chat with language models", "lang": "en"}
+    window = {"id": "/", "start_url": reverse("chat:home"), "scope": "/", "display": "standalone"}
+    # Until the page is there, which says what its theme has.
+    colours = {"background_color": "#ffffff", "theme_color": "#ffffff"}
+    return JsonResponse({**about, **window, **colours, "icons": icons}, content_type="application/manifest+json")
 
 
 # ---------------------------------------------------------------- what the pages share

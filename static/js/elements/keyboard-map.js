@@ -5,6 +5,9 @@
 export class KeyboardMap extends HTMLElement {
   connectedCallback() {
     document.addEventListener("keydown", this.#pressed);
+    for (const key of isApple() ? this.querySelectorAll("kbd") : []) {
+      key.textContent = key.textContent.replace("Ctrl", "⌘");
+    }
     for (const button of document.querySelectorAll("[data-keys]")) {
       button.hidden = false;
       button.addEventListener("click", () => this.#openFrom(button));
@@ -46,6 +49,10 @@ export class KeyboardMap extends HTMLElement {
   get #dialog() {
     return this.querySelector("dialog");
   }
+}
+
+function isApple() {
+  return /Mac|iPhone|iPad/.test(navigator.platform);
 }
 
 function begin() {

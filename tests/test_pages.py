@@ -438,6 +438,7 @@ def test_every_write_needs_a_csrf_token(name: str, alice: User, model: Model, pa
         "conversation_create": [],
         "code_highlight": [],
         "diagram_frame": [],
+        "theme_choose": [],
         "setup": ["token"],
         "message_stop": [conversation.branch()[-1].pk],
         "message_retry": [conversation.branch()[-1].pk],

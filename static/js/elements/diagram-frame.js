@@ -36,7 +36,7 @@ export class DiagramFrame extends HTMLElement {
     this.#failAfter(LOADING, NOT_LOADED);
     this.replaceChildren(this.#frame);
     DARK.addEventListener("change", this.#drawAnew);
-    this.#scheme.observe(document.documentElement, { attributes: true });
+    this.#scheme.observe(document.querySelector("meta[name=color-scheme]"), { attributes: true });
   }
 
   disconnectedCallback() {

@@ -19,6 +19,8 @@ from chat.views import (
     wants_json,
 )
 from predictions.models import Model
+from predictions.offers import offers_of
+from predictions.standing import standing_here
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,7 +51,8 @@ def message_continue(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
 def message_models(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """Choose the model that is to answer the same question."""
     answer = load_answer(request, message)
-    return _page(request, "message_models", answer, models=list(Model.objects.for_user(request.user)))
+    standing = standing_here(Model.objects.for_user(request.user))
+    return _page(request, "message_models", answer, offers=offers_of(standing))
 
 
 @require_POST

@@ -366,7 +366,7 @@ def sidebar(stage: Stage) -> Page:
 def sidebar_menu(stage: Stage) -> Page:
     page = stage.answered("Fruit in season", Script(chunks=["Apples."]))
     page.get_by_role("button", name="Actions for “Fruit in season”").first.click()
-    expect(page.locator("conversation-menu .menu__item").first).to_be_visible()
+    expect(page.locator("conversation-menu:popover-open .menu__item").first).to_be_visible()
     return page
 
 
@@ -374,7 +374,7 @@ def sidebar_menu(stage: Stage) -> Page:
 def deleted(stage: Stage) -> Page:
     page = stage.answered("Vegetables in season", Script(chunks=["Leeks."]))
     page.get_by_role("button", name="Actions for “Vegetables in season”").first.click()
-    page.locator("conversation-menu").get_by_text("Delete", exact=True).click()
+    page.locator("conversation-menu:popover-open").get_by_text("Delete", exact=True).click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     return page
 
@@ -396,7 +396,7 @@ def nothing_found(stage: Stage) -> Page:
 def archived(stage: Stage) -> Page:
     page = stage.answered("Berries in season", Script(chunks=["Sloes."]))
     page.get_by_role("button", name="Actions for “Berries in season”").first.click()
-    page.locator("conversation-menu").get_by_text("Archive", exact=True).click()
+    page.locator("conversation-menu:popover-open").get_by_text("Archive", exact=True).click()
     expect(page.get_by_role("link", name="Berries in season")).to_have_count(0)
     page.goto("/conversations/archived/")
     return page

@@ -20,7 +20,7 @@ SLOW = {"offline": False, "latency": 300, "downloadThroughput": 60_000, "uploadT
 PRESS_ENTER = """() => {
     const box = document.querySelector(".composer__box");
     box.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true, cancelable: true}));
-    return [...document.querySelectorAll(".message")].slice(-2).map((message) => message.innerText.trim());
+    return [...document.querySelectorAll(".message")].slice(-2).map((message) => message.lastElementChild.innerText);
 }"""
 
 

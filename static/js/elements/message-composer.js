@@ -28,7 +28,7 @@ const PARAMETER = "parameter:"; // begins the names of settings in what is sent
 // What is sent goes into the outbox, and from there to the server: once, however often it is tried; while an answer is
 // being written or the server cannot be reached, it waits there, also over a reload. What is refused comes back into the
 // box. Enter sends, Shift+Enter begins a new line. Events:
-// - `message-sending` (detail: id, text, model, files) may be prevented by whoever shows the message from then on; after
+// - `message-sending` (detail: id, text, author) may be prevented by whoever shows the message from then on; after
 //   `message-withdrawn` (detail: id) it waits, or is back in the box, and is shown here again
 // - `message-sent` (detail: the message's id, and the url of its conversation)
 // - `edit-last` for the up arrow in an empty box
@@ -244,8 +244,9 @@ export class MessageComposer extends HTMLElement {
     this.#shownElsewhere = null;
   }
 
-  #tellSending({ id, text, model, files }) {
-    const detail = { id, text, model, files };
+  #tellSending({ id, text, model }) {
+    const { name: author } = this.#select.querySelector(`[value="${model}"]`)?.dataset ?? {};
+    const detail = { id, text, author };
     const isFree = this.dispatchEvent(new CustomEvent("message-sending", { bubbles: true, cancelable: true, detail }));
     this.#shownElsewhere = isFree ? null : id;
     this.#outbox.wait(State.SENDING);

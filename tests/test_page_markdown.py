@@ -24,6 +24,7 @@ SCRIPT = b"""
 import "/js/elements/answer-text.js";
 import { MarkdownWriter } from "/js/markdown/writer.js";
 import { sanitize } from "/js/markdown/sanitizer.js";
+import { settle } from "/js/markdown/settle.js";
 window.alerts = [];
 window.alert = (words) => window.alerts.push(String(words));
 window.MarkdownWriter = MarkdownWriter;
@@ -77,7 +78,7 @@ window.begin = (text) => {
   id += 1;
   document.querySelector("main")?.remove();
   const main = document.createElement("main");
-  main.innerHTML = "<article><streaming-answer><answer-text class=prose></answer-text></streaming-answer></article>";
+  main.innerHTML = "<article><answer-text class=prose></answer-text><streaming-answer></streaming-answer></article>";
   main.firstChild.dataset.message = id;
   document.body.append(main);
   window.writer = new MarkdownWriter(main.querySelector("answer-text"));
@@ -88,6 +89,13 @@ window.begin = (text) => {
 window.end = (html) => {
   document.querySelector("article").outerHTML =
     `<article data-message="${id}"><answer-text class="prose">${html}</answer-text></article>`;
+};
+window.settleAs = async (html) => {
+  const answer = document.querySelector("main answer-text");
+  const [before, stored] = [[...answer.children], document.createElement("div")];
+  stored.innerHTML = html;
+  await settle(answer, stored);
+  return [...answer.children].map((block) => before.indexOf(block));
 };
 window.isLoaded = true;
 """
@@ -559,6 +567,30 @@ def test_finished_blocks_are_left_alone(page: Page) -> None:
     )
 
     assert stays
+
+
+SPOKEN = (
+    "# Title\n\nSo $x$[^1].\n\n- a\n  - b\n\n| a |\n|---|\n| b |\n\n```\ncode\n```\n\nMuch\n*more*.\n\n[^1]: A note."
+)
+
+
+def test_of_what_is_stored_only_what_differs_takes_the_place_of_what_was_streamed(page: Page) -> None:
+    for stored, kept in [
+        (SPOKEN, [0, 1, 2, 3, 4, 5, 6]),
+        (SPOKEN.replace("Much", "Most"), [0, 1, 2, 3, 4, -1, 6]),
+        (SPOKEN.replace("So $x$", "So $y$").replace("- a", "- [a](https://a.example/)"), [0, -1, -1, 3, 4, 5, 6]),
+        (f"{SPOKEN}\n\nThe end.", [0, 1, 2, 3, 4, 5, 6, -1]),
+        (SPOKEN.partition("```")[0], [0, -1, 2, 3]),  # without its footnote a mark is text
+    ]:
+        page.evaluate("begin", SPOKEN)
+        expect(page.locator("main .formula[typeset]")).to_have_count(1)
+        expect(page.get_by_role("button", name="Footnote 1")).to_have_count(1)
+
+        assert page.evaluate("settleAs", render(stored)) == kept, stored
+        expect(page.locator("main .formula[typeset]")).to_have_count(1)
+        settled = page.locator("main answer-text").inner_text()
+        page.evaluate("end", render(stored))
+        expect(page.locator("main answer-text")).to_have_text(settled, use_inner_text=True)
 
 
 def test_a_text_that_is_replaced_leaves_nothing_of_the_former(page: Page) -> None:

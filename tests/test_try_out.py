@@ -289,7 +289,7 @@ def test_an_admin_tries_a_setting_before_saving_it(fake: FakeReplicate, tmp_path
         gate = Gate()
         fake.script(Script(steps=["One, two", gate, ", three."]))
         box.get_by_role("button", name="Try it").click()
-        expect(box.locator("streaming-answer answer-text")).to_have_text("One, two")
+        expect(box.locator("answer-text:has(+ streaming-answer)")).to_have_text("One, two")
         expect(box).to_have_attribute("aria-busy", "true")
         gate.open()
         expect(box.locator("answer-text")).to_have_text("One, two, three.")
@@ -304,7 +304,7 @@ def test_an_admin_tries_a_setting_before_saving_it(fake: FakeReplicate, tmp_path
 
         fake.script(Script(steps=["Once upon a time", Gate(), " there was more."]))
         box.get_by_role("button", name="Try it").click()
-        expect(box.locator("streaming-answer answer-text")).to_have_text("Once upon a time")
+        expect(box.locator("answer-text:has(+ streaming-answer)")).to_have_text("Once upon a time")
         box.get_by_role("button", name="Stop").click()
         expect(box.get_by_text("Stopped.")).to_be_visible()
         expect(box.locator("answer-text")).to_have_text("Once upon a time")

@@ -1,6 +1,7 @@
 import { announce } from "../announcer.js";
 import { Connection } from "../connection.js";
 import { keepFiles } from "../files.js";
+import { settle } from "../markdown/settle.js";
 import { parseOwn } from "../markup.js";
 
 const GRACE = 2000; // milliseconds without a connection before the reader is told
@@ -100,9 +101,9 @@ export class AnswerNews extends HTMLElement {
       return;
     }
     keepFiles(before, answer);
-    before.replaceWith(answer);
+    const shown = putInPlace(before, answer);
     announce(ENDINGS[frame.status]);
-    answer.dispatchEvent(new CustomEvent("answer-ended", { bubbles: true }));
+    shown.dispatchEvent(new CustomEvent("answer-ended", { bubbles: true }));
   }
 
   #say(sentence) {
@@ -117,6 +118,28 @@ export class AnswerNews extends HTMLElement {
   get #notice() {
     return this.querySelector(".connection");
   }
+}
+
+/**
+ * Show the finished `answer` where the one that was written is; return what is in the page now.
+ *
+ * The words stay where they are: to lay out a long answer anew takes longer than a reader waits for a key press.
+ */
+function putInPlace(before, answer) {
+  const [written, stored] = [before, answer].map((message) => message.querySelector(":scope > answer-text"));
+  if (!written || !stored) {
+    before.replaceWith(answer);
+    return answer;
+  }
+  const parts = [...answer.childNodes];
+  const place = parts.indexOf(stored);
+  for (const part of [...before.childNodes].filter((part) => part !== written)) {
+    part.remove();
+  }
+  written.before(...parts.slice(0, place));
+  written.after(...parts.slice(place + 1));
+  settle(written, stored);
+  return before;
 }
 
 customElements.define("answer-news", AnswerNews);

@@ -220,7 +220,7 @@ export class AnswerText extends HTMLElement {
   }
 
   get #isGrowing() {
-    return this.closest("streaming-answer") !== null;
+    return this.nextElementSibling?.localName === "streaming-answer";
   }
 
   get #view() {

@@ -2,23 +2,30 @@ import { announce } from "../announcer.js";
 import { Cursor, Step } from "../cursor.js";
 import { showFiles } from "../files.js";
 
+// <answer-text> with the text so far as HTML
 // <streaming-answer prediction="…" edition="0" end="1310" stop="/messages/…/stop/">
-//   <waiting-line>, <answer-text> with the text so far as HTML, <template> with the same as it came, .files if any
+//   <waiting-line>, <template> with the same text as it came, .files if any
 //
-// An answer that is still being written. Where something is missing it asks for it with a `follow` event (detail: what
+// An answer that is still being written; the words stay when this goes. Where something is missing it asks for it with a `follow` event (detail: what
 // to send to the server); `conversation-news` brings it the frames.
 export class StreamingAnswer extends HTMLElement {
   #connected = performance.now();
   #cursor;
+  #page; // the answer-text
   #writer; // a promise
 
   connectedCallback() {
+    this.#page = this.previousElementSibling;
     this.#cursor = new Cursor(Number(this.getAttribute("edition")), Number(this.getAttribute("end")));
     this.#writer = this.#load();
     if (this.#textSoFar) {
       this.#restart(this.#textSoFar);
     }
     this.#follow();
+  }
+
+  disconnectedCallback() {
+    this.#use((writer) => writer.stop());
   }
 
   get prediction() {
@@ -77,7 +84,7 @@ export class StreamingAnswer extends HTMLElement {
   /** What parses Markdown is half of all scripts: a page where nothing is being answered does without. */
   async #load() {
     const { MarkdownWriter } = await import("../markdown/writer.js");
-    return new MarkdownWriter(this.querySelector("answer-text"));
+    return new MarkdownWriter(this.#page);
   }
 
   #use(work) {

@@ -23,6 +23,7 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class MarkdownWriter {
   #began = null; // when the first text came, if it was seen to come
+  #isOver = false; // whether nothing is to be written any more
   #isDue = false; // whether the next writing has been asked for
   #isAtOnce = false; // whether the next writing is of all that has come
   #parts = null; // what has been written, and what it comes from
@@ -56,6 +57,11 @@ export class MarkdownWriter {
     this.#ask();
   }
 
+  /** Write nothing more: the page is somebody else's now. */
+  stop() {
+    this.#isOver = true;
+  }
+
   #ask() {
     if (!this.#isDue) {
       this.#isDue = true;
@@ -64,6 +70,9 @@ export class MarkdownWriter {
   }
 
   #show() {
+    if (this.#isOver) {
+      return;
+    }
     const begin = performance.now();
     this.#isDue = false;
     this.#parts ??= new Parts(this.page, this.#began);

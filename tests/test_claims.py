@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from chat.models import User
@@ -147,3 +148,9 @@ def test_an_ended_prediction_cannot_be_stopped(model: Model) -> None:
 
     prediction.refresh_from_db()
     assert (prediction.status, prediction.cancel_requested_at) == ("succeeded", None)
+
+
+def test_those_that_run_are_found_without_reading_all_others() -> None:
+    plan = Prediction.objects.active().explain()
+
+    assert "prediction_active" in plan or connection.vendor == "postgresql"  # which reads all of a table this small

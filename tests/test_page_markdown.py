@@ -730,6 +730,20 @@ def test_code_has_its_colours_once_it_is_finished_and_keeps_them(page: Page) -> 
     assert painter.asked == [["python"], ["js"]]
 
 
+def test_a_diagram_stays_where_an_answer_begins_anew(page: Page) -> None:
+    text = "```mermaid\npie\n```\n\nx"
+    page.evaluate("begin", text)
+    expect(page.get_by_role("button", name="Show diagram")).to_be_visible()
+    drawn = "bar => bar.dispatchEvent(new CustomEvent('diagram-drawn', { bubbles: true, detail: 120 }))"
+    page.locator("main .code__bar").evaluate(drawn)
+
+    page.evaluate("text => writer.restart(text)", text)
+
+    expect(page.locator("main diagram-frame iframe")).to_have_css("height", "120px")
+    expect(page.locator("main pre")).to_be_hidden()
+    page.evaluate("begin", "")
+
+
 def test_colours_that_do_not_come_are_not_missed(page: Page) -> None:
     painter.asked.clear()
     page.evaluate("begin", "")

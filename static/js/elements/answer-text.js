@@ -65,9 +65,6 @@ export class AnswerText extends HTMLElement {
     if (this.#view.wrapped.has(place)) {
       this.#wrap(block, true);
     }
-    if (this.#view.drawn.has(place) && block.querySelector("[name=diagram]")) {
-      this.#draw(block);
-    }
     this.#code(block).scrollTop = this.#view.scrolled.get(place) ?? 0;
   }
 
@@ -76,6 +73,9 @@ export class AnswerText extends HTMLElement {
     const language = block.querySelector(".code__bar > span");
     if (language.textContent.toLowerCase() === DIAGRAM && !block.querySelector("[name=diagram]")) {
       language.after(makeButton("diagram", "Show diagram"));
+      if (this.#view.drawn.has(this.#blocks.indexOf(block))) {
+        this.#draw(block);
+      }
     }
   }
 

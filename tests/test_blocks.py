@@ -146,7 +146,7 @@ def test_colours_and_diagrams_come_while_the_answer_goes_on(open_page: Open, hos
     assert frame.locator("svg").evaluate(reach) == "SecurityError"
 
     gate.open()
-    expect(answer.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(answer.get_by_role("button", name="More actions")).to_be_visible()
     expect(frame.get_by_text("Start", exact=True)).to_be_visible()
     expect(answer.get_by_text("A[Start]")).to_be_hidden()
     expect(answer.locator(".code").nth(2).locator(".k").first).to_have_text("def")
@@ -172,7 +172,7 @@ def test_a_diagram_that_takes_too_long_is_given_up(open_page: Open, host: FakeRe
     page = open_page()
     page.route("**/frames/diagram*.js", lambda route: route.fulfill(body="// It never answers."))
     send(page, "Show me")
-    expect(page.get_by_role("link", name="Details of this answer")).to_be_visible()
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
     page.clock.install()
 
     page.get_by_role("button", name="Show diagram").click()

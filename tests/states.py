@@ -192,8 +192,8 @@ def thinking(stage: Stage) -> Page:
 def streaming(stage: Stage) -> Page:
     half = RICH[: RICH.index("    return 2")]
     page = stage.ask("Explain tides, with a formula and some Python.", Script(steps=[half, stage.gate()]))
-    expect(page.locator("streaming-answer pre")).to_be_visible()
-    expect(page.locator("streaming-answer pre")).to_contain_text("near side")
+    expect(page.locator(".message--assistant pre")).to_be_visible()
+    expect(page.locator(".message--assistant pre")).to_contain_text("near side")
     return page
 
 
@@ -237,7 +237,7 @@ def thoughts_opened(stage: Stage) -> Page:
 @state("stopped")
 def stopped(stage: Stage) -> Page:
     page = stage.ask("Tell me a story", Script(steps=["Once upon a time there was a lighthouse", stage.gate()]))
-    expect(page.locator("streaming-answer")).to_contain_text("lighthouse")
+    expect(page.locator(".message--assistant")).to_contain_text("lighthouse")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".messages").get_by_text("Stopped.")).to_be_visible()
     return page

@@ -131,7 +131,7 @@ def test_colours_and_diagrams_come_while_the_answer_goes_on(open_page: Open, hos
     send(page, "Show me")
     answer = page.locator(".message--assistant")
 
-    expect(answer.locator("streaming-answer .code").last.locator(".k").first).to_have_text("def")
+    expect(answer.locator("answer-text .code").last.locator(".k").first).to_have_text("def")
     expect(answer.locator("li .kn")).to_have_text("import")
     assert not any("mermaid" in url for url in asked)
     show = answer.get_by_role("button", name="Show diagram")

@@ -63,6 +63,6 @@ def test_the_view_follows_until_the_reader_wants_up(open_page: Open, host: FakeR
     gates[3].open()
     expect(page.locator(".message--assistant").last.get_by_text("Line 39.").last).to_be_in_viewport()
     expect(page.locator("streaming-answer")).to_have_count(0)
-    expect(page.get_by_role("link", name="Details of this answer")).to_have_count(2)
+    expect(page.get_by_role("button", name="More actions")).to_have_count(2)
     assert distance(page) < 5
     assert begin.evaluate("paragraph => paragraph.isConnected")  # what was read stays as it was

@@ -1,8 +1,7 @@
 // Changes nodes into others while it leaves alone what is the same: what a reader has selected, scrolled or focused in
 // the block that is still growing stays so.
 
-const WHOLE = ".formula, .footnote-mark, code[highlighted]"; // what the page has made something else of
-const OWN = "button, .code__note, diagram-frame"; // what the page has put there: it is no part of an answer
+import { OWN, REMADE, sourceOf, TELLING } from "./added.js";
 
 /**
  * Put `after` where `before` is.
@@ -35,12 +34,8 @@ function isAlike(former, node) {
   if (former.nodeName !== node.nodeName || node.nodeType === Node.TEXT_NODE) {
     return former.nodeName === node.nodeName;
   }
-  const isSame = ["class", "href", "start"].every(isEqual(former, node));
-  return isSame && (!former.matches(WHOLE) || sourceOf(former) === sourceOf(node));
-}
-
-function sourceOf(node) {
-  return (node.querySelector(".formula__source") ?? node).textContent;
+  const isSame = TELLING.every(isEqual(former, node));
+  return isSame && (!former.matches(REMADE) || sourceOf(former) === sourceOf(node));
 }
 
 function isEqual(former, node) {
@@ -49,7 +44,7 @@ function isEqual(former, node) {
 
 function update(former, node) {
   if (node.nodeType !== Node.TEXT_NODE) {
-    if (!former.matches(WHOLE)) {
+    if (!former.matches(REMADE)) {
       const children = [...former.childNodes].filter((child) => !child.matches?.(OWN));
       patch(former, children, [...node.childNodes]);
     }

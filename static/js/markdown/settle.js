@@ -1,10 +1,9 @@
 // Has stored HTML take the place of what was streamed, and leaves alone what is the same already: nothing jumps, what a
 // reader has selected, scrolled or opened stays so, and the page is not laid out anew as a whole.
 
+import { OWN, REMADE, sourceOf, TELLING } from "./added.js";
+
 const SLICE = 8; // milliseconds that may pass before the page gets its turn
-const WHOLE = ".formula, .footnote-mark"; // what the page has made something else of
-const OWN = "button, .code__note, diagram-frame"; // what the page has put there: it is no part of an answer
-const TELLING = ["class", "href", "start"]; // attributes that only the stored HTML may have or not have
 
 /**
  * Make what is in `page` what is in `stored`, piece by piece.
@@ -56,7 +55,7 @@ function isSame(former, node) {
   if (!hasAttributesOf(former, node)) {
     return false;
   }
-  if (node.matches(WHOLE)) {
+  if (node.matches(REMADE)) {
     return sourceOf(former) === sourceOf(node);
   }
   const [shown, stored] = [former, node].map(partsOf);
@@ -64,7 +63,7 @@ function isSame(former, node) {
 }
 
 function hasAttributesOf(former, node) {
-  const names = [...node.getAttributeNames(), ...TELLING];
+  const names = [...node.getAttributeNames(), ...TELLING]; // those may be gone in the stored HTML, too
   return names.every((name) => former.getAttribute(name) === node.getAttribute(name));
 }
 
@@ -75,8 +74,4 @@ function partsOf(node) {
 /** Return the words of a text, without the line breaks at its ends: those that show are elements. */
 function withoutBreaks({ data, parentElement }) {
   return parentElement?.localName === "code" ? data : data.replaceAll(/^\n+|\n+$/g, "");
-}
-
-function sourceOf(node) {
-  return (node.querySelector(".formula__source") ?? node).textContent;
 }

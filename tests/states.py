@@ -272,6 +272,24 @@ def other_files(stage: Stage) -> Page:
     return page
 
 
+@state("picture-in-full")
+def picture_in_full(stage: Stage) -> Page:
+    page = images(stage)
+    page.locator(".message--assistant").get_by_role("link", name="harbour-2.png", exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    return page
+
+
+@state("diagram")
+def diagram(stage: Stage) -> Page:
+    text = "```mermaid\ngraph LR\n  Moon --> Tide --> Harbour\n  Sun --> Tide\n```\n\nBoth raise the tide."
+    page = stage.answered("Draw what raises the tide", Script(chunks=[text]))
+    page.get_by_text("Show diagram", exact=True).click()
+    expect(page.get_by_text("Show code", exact=True)).to_be_visible()
+    expect(page.locator("diagram-frame iframe")).to_have_css("block-size", re.compile(r"[1-9]\d+px"))
+    return page
+
+
 # ---------------------------------------------------------------- branches and details
 
 
@@ -376,6 +394,14 @@ def deleted(stage: Stage) -> Page:
     page.get_by_role("button", name="Actions for “Vegetables in season”").first.click()
     page.locator("conversation-menu:popover-open").get_by_text("Delete", exact=True).click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    return page
+
+
+@state("account")
+def account(stage: Stage) -> Page:
+    page = stage.open()
+    page.get_by_role("button", name="alice").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     return page
 
 

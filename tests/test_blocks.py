@@ -167,6 +167,18 @@ def test_colours_and_diagrams_come_while_the_answer_goes_on(open_page: Open, hos
     assert all(url.startswith((site.url, "data:")) for url in asked)
 
 
+def test_a_diagram_that_ends_with_its_answer_can_be_shown(open_page: Open, host: FakeReplicate) -> None:
+    gate = Gate()
+    host.script(Script(steps=["```mermaid\nflowchart LR\n  A --> B\n", gate]))
+    page = open_page()
+    send(page, "Draw it")
+    expect(page.get_by_text("A --> B")).to_be_visible()
+    expect(page.get_by_role("button", name="Show diagram")).to_have_count(0)
+    gate.open()
+
+    expect(page.get_by_role("button", name="Show diagram")).to_be_visible()
+
+
 def test_a_diagram_that_takes_too_long_is_given_up(open_page: Open, host: FakeReplicate) -> None:
     host.script(Script(chunks=[DIAGRAM]))
     page = open_page()

@@ -138,7 +138,7 @@ function putInPlace(before, answer) {
   }
   written.before(...parts.slice(0, place));
   written.after(...parts.slice(place + 1));
-  settle(written, stored);
+  settle(written, stored).then(() => written.offerDiagrams());
   return before;
 }
 

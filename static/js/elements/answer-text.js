@@ -68,6 +68,13 @@ export class AnswerText extends HTMLElement {
     this.#code(block).scrollTop = this.#view.scrolled.get(place) ?? 0;
   }
 
+  /** Give the diagrams of an answer that is whole their buttons: the last words may have come with the end. */
+  offerDiagrams() {
+    for (const block of this.#blocks) {
+      this.#offerDiagram(block);
+    }
+  }
+
   /** Give a block of code that is finished, and describes a diagram, a button to show it. */
   #offerDiagram(block) {
     const language = block.querySelector(".code__bar > span");

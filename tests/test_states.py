@@ -1,6 +1,8 @@
 """Each state of the page, in both themes and at phone size: nothing stands in anybody’s way, nothing sticks out."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +40,10 @@ def test_everybody_can_use_it(name: str, open_page: Open, host: FakeReplicate) -
         assert in_both_themes(page) == []
         page.set_viewport_size({"width": PHONE, "height": 760})
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+
+
+def test_every_state_has_its_picture_in_the_docs() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    pictures = {picture.stem for picture in (docs / "screenshots/states").glob("*.webp")}
+    shown = set(re.findall(r"\(screenshots/states/([\w-]+)\.webp\)", (docs / "page.md").read_text()))
+    assert pictures == shown == set(STATES)

@@ -101,8 +101,8 @@ export class AnswerNews extends HTMLElement {
       return;
     }
     keepFiles(before, answer);
-    const shown = putInPlace(before, answer);
-    announce(ENDINGS[frame.status]);
+    const [shown, settled] = putInPlace(before, answer);
+    settled.then(() => announce(ENDINGS[frame.status]));
     shown.dispatchEvent(new CustomEvent("answer-ended", { bubbles: true }));
   }
 
@@ -121,7 +121,7 @@ export class AnswerNews extends HTMLElement {
 }
 
 /**
- * Show the finished `answer` where the one that was written is; return what is in the page now.
+ * Show the finished `answer` where the one that was written is; return what is in the page now, and a promise of its end.
  *
  * The words stay where they are: to lay out a long answer anew takes longer than a reader waits for a key press.
  */
@@ -129,7 +129,7 @@ function putInPlace(before, answer) {
   const [written, stored] = [before, answer].map((message) => message.querySelector(":scope > answer-text"));
   if (!written || !stored) {
     before.replaceWith(answer);
-    return answer;
+    return [answer, Promise.resolve()];
   }
   const parts = [...answer.childNodes];
   const place = parts.indexOf(stored);
@@ -138,8 +138,7 @@ function putInPlace(before, answer) {
   }
   written.before(...parts.slice(0, place));
   written.after(...parts.slice(place + 1));
-  settle(written, stored).then(() => written.offerDiagrams());
-  return before;
+  return [before, settle(written, stored).then(() => written.finish())];
 }
 
 customElements.define("answer-news", AnswerNews);

@@ -15,6 +15,7 @@ const REGIONS = "pre, .table"; // what may be larger than its place
 // a model thought, and leads from a footnote's mark to the footnote. What the reader chose stays when the stored HTML
 // comes.
 export class AnswerText extends HTMLElement {
+  voice = null; // what says it while it is being written
   #changes = new MutationObserver((records) => this.#equip(records.flatMap(({ addedNodes }) => [...addedNodes])));
   #sizes = new ResizeObserver((entries) => this.#fit(entries.map(({ target }) => target.closest(REGIONS))));
   #tops = new WeakMap(); // where the reader has scrolled a region to, in pixels
@@ -34,6 +35,15 @@ export class AnswerText extends HTMLElement {
   disconnectedCallback() {
     this.#changes.disconnect();
     this.#sizes.disconnect();
+    this.voice?.stop();
+  }
+
+  /** Make the answer what it is when it is whole: its last words may have come with its end. */
+  finish() {
+    for (const block of this.#blocks) {
+      this.#offerDiagram(block);
+    }
+    this.voice?.finish();
   }
 
   #equip(nodes) {
@@ -66,13 +76,6 @@ export class AnswerText extends HTMLElement {
       this.#wrap(block, true);
     }
     this.#code(block).scrollTop = this.#view.scrolled.get(place) ?? 0;
-  }
-
-  /** Give the diagrams of an answer that is whole their buttons: the last words may have come with the end. */
-  offerDiagrams() {
-    for (const block of this.#blocks) {
-      this.#offerDiagram(block);
-    }
   }
 
   /** Give a block of code that is finished, and describes a diagram, a button to show it. */

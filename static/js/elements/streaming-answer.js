@@ -6,8 +6,8 @@ import { showFiles } from "../files.js";
 // <streaming-answer prediction="…" edition="0" end="1310" stop="/messages/…/stop/">
 //   <waiting-line>, <template> with the same text as it came, .files if any
 //
-// An answer that is still being written; the words stay when this goes. Where something is missing it asks for it with a `follow` event (detail: what
-// to send to the server); `conversation-news` brings it the frames.
+// An answer that is still being written; the words stay when this goes. Where something is missing it asks for it with
+// a `follow` event (detail: what to send to the server); `conversation-news` brings it the frames.
 export class StreamingAnswer extends HTMLElement {
   #connected = performance.now();
   #cursor;
@@ -83,7 +83,8 @@ export class StreamingAnswer extends HTMLElement {
 
   /** What parses Markdown is half of all scripts: a page where nothing is being answered does without. */
   async #load() {
-    const { MarkdownWriter } = await import("../markdown/writer.js");
+    const [{ MarkdownWriter }, { Voice }] = await Promise.all([import("../markdown/writer.js"), import("../voice.js")]);
+    this.#page.voice = new Voice(this.#page);
     return new MarkdownWriter(this.#page);
   }
 

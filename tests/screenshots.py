@@ -188,7 +188,7 @@ def changed(schema: Mapping[str, Any]) -> dict[str, Any]:
 def ask(page: Page, question: str) -> None:
     answers = page.locator(".message--assistant").count()
     send(page, question)
-    expect(page.locator(".message--assistant")).to_have_count(answers + 1, timeout=30_000)
+    expect(page.locator(".message--assistant:not(.message--draft)")).to_have_count(answers + 1, timeout=30_000)
     expect(page.locator("streaming-answer")).to_have_count(0, timeout=60_000)
 
 

@@ -95,3 +95,54 @@ def test_a_file_tells_how_far_it_is_and_can_be_left_out(open_page: Open, host: F
     host.script(Script(chunks=["Painted."]))
     page.get_by_role("textbox", name="Message").press("Enter")
     expect(page.locator(".message--assistant")).to_contain_text("Painted.")
+
+
+def test_the_whole_way_on_a_phone_with_a_slow_network(open_page: Open, host: FakeReplicate) -> None:
+    page = open_page(**PHONE)
+    slow(page)
+    box, answers = page.get_by_role("textbox", name="Message"), page.locator(".message--assistant")
+
+    # Stop keeps what was seen; what was cut off goes on.
+    gate = Gate()
+    host.script(Script(steps=["Sloes and hips", gate, " and more."]), Script(chunks=["and hazelnuts."]))
+    box.fill("What grows in a hedge?")
+    page.get_by_role("button", name="Send").tap()
+    expect(answers).to_contain_text("Sloes and hips")
+    page.get_by_role("button", name="Stop").tap()
+    expect(answers).to_contain_text("Stopped.")
+    gate.open()
+    page.get_by_role("button", name="Continue this answer").tap()
+    expect(answers.last).to_contain_text("and hazelnuts.")
+    expect(page.locator("streaming-answer")).to_have_count(0)
+
+    # Another answer, and back to the first one.
+    host.script(Script(chunks=["and blackthorn."]))
+    page.get_by_role("button", name="Try again").last.tap()
+    expect(answers.last).to_contain_text("and blackthorn.")
+    page.get_by_role("group", name="Answers to this question").get_by_role("button", name="Before").tap()
+    expect(answers.last).to_contain_text("and hazelnuts.")
+
+    # Another wording, a thumb, and the settings of another model.
+    host.script(Script(chunks=["Reeds."]))
+    page.get_by_role("link", name="Edit this question").first.tap()
+    page.get_by_role("textbox", name="Question in other words").fill("What grows in a pond?")
+    page.get_by_role("button", name="Ask").tap()
+    expect(answers.last).to_contain_text("Reeds.")
+    expect(page.locator("streaming-answer")).to_have_count(0)
+    page.get_by_role("button", name="Good answer").tap()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    choose_model(page, "painter")
+    page.get_by_role("button", name="Settings").tap()
+    expect(page.get_by_role("group", name="Settings").get_by_label("Aspect Ratio")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    # Found again from the list, renamed there, deleted and had back.
+    page.get_by_role("button", name="Conversations").tap()
+    page.get_by_role("searchbox", name="Search").fill("hazelnuts")
+    page.keyboard.press("Enter")
+    page.locator(".found__hit").first.tap()
+    expect(page.locator(".message:target")).to_contain_text("and hazelnuts.")
+    page.get_by_role("button", name="Actions for this conversation").tap()
+    page.locator("conversation-menu:popover-open").get_by_text("Delete", exact=True).tap()
+    page.get_by_role("button", name="Undo").tap()
+    expect(answers.last).to_contain_text("and hazelnuts.")

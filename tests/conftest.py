@@ -18,8 +18,8 @@ from predictions.models import Condition, Model, Prediction, Provider, Version
 from predictions.providers.replicate import ReplicateProvider
 from predictions.worker import Worker
 from tests.browser import Open, chromium, set_up, visiting
-from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate
-from tests.site import Site
+from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
+from tests.site import OFFERED, Site, add_painter
 from tests.waiting import WAIT_LIMIT, wait_until
 
 # The files that take longest are begun first: none of them is to run alone at the end.
@@ -168,13 +168,14 @@ def worker(transactional_db: None, no_look_at_versions: None) -> Iterator[Worker
 def host() -> Iterator[FakeReplicate]:
     """The host that `site` asks."""
     with FakeReplicate() as host:
+        add_painter(host)
         yield host
 
 
 @pytest.fixture(scope="module")
 def offered() -> str:
     """The references of the models that `site` offers, with commas between them."""
-    return OFFICIAL_MODEL
+    return OFFERED
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import CALM, chromium, send, set_up, visiting
 from tests.cog import start_cog_server
 from tests.fake_replicate import VERSIONED_MODEL, FakeReplicate, Script
-from tests.site import Site
-from tests.states import OFFERED, STATES, Stage, add_painter, shown
+from tests.site import OFFERED, Site, add_painter
+from tests.states import STATES, Stage, shown
 
 FOLDER = Path(__file__).parent.parent / "docs/screenshots"
 DESKTOP = {"width": 1200, "height": 750}

@@ -11,9 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.fake_replicate import IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate
 from tests.waiting import WAIT_LIMIT, wait_until
 
+OFFERED = f"{OFFICIAL_MODEL},acme/painter"  # the models of most sites
 PROJECT = Path(__file__).parent.parent
+
+
+def add_painter(host: FakeReplicate) -> None:
+    host.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
 
 
 @functools.cache

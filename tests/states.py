@@ -7,15 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 from playwright.sync_api import Page, expect
 
 from tests.browser import Open, choose_action, choose_model, send
-from tests.fake_replicate import IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate, Gate, Logs, Output, Script
+from tests.fake_replicate import FakeReplicate, Gate, Logs, Output, Script
 from tests.media import make_png, make_wav
-
-OFFERED: Final = f"{OFFICIAL_MODEL},acme/painter"
 
 RICH = r'''## Tides in short
 
@@ -451,7 +448,3 @@ def sign_in(stage: Stage) -> Page:
 @state("not-found")
 def not_found(stage: Stage) -> Page:
     return stage.open("/conversations/00000000-0000-4000-8000-000000000000/")
-
-
-def add_painter(host: FakeReplicate) -> None:
-    host.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)

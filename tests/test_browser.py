@@ -12,8 +12,6 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser import PASSWORD, Open, choose_model, send, set_up, violations, visiting
 from tests.cog import start_cog_server
 from tests.fake_replicate import (
-    IMAGE_SCHEMA,
-    OFFICIAL_MODEL,
     FakeReplicate,
     Gate,
     Logs,
@@ -26,17 +24,6 @@ from tests.old_proxy import OldProxy
 from tests.proxy import FaultyProxy, Toxic
 from tests.site import Site
 from tests.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def host(host: FakeReplicate) -> FakeReplicate:
-    host.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA)
-    return host
-
-
-@pytest.fixture(scope="module")
-def offered() -> str:
-    return f"{OFFICIAL_MODEL},acme/painter"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser import Open, choose_model, send, violations, visiting
-from tests.fake_replicate import IMAGE_SCHEMA, OFFICIAL_MODEL, FakeReplicate, Gate, Script
+from tests.fake_replicate import IMAGE_SCHEMA, FakeReplicate, Gate, Script
 from tests.media import make_png
 from tests.site import Site
 from tests.waiting import wait_until
@@ -32,11 +32,6 @@ def host(host: FakeReplicate) -> FakeReplicate:
     shown = {"input": {"prompt": "A red fox in the snow"}, "output": ["https://example.org/out-0.png"]}
     host.catalogue.add_model("acme/painter", schema=IMAGE_SCHEMA, default_example=shown)
     return host
-
-
-@pytest.fixture(scope="module")
-def offered() -> str:
-    return f"{OFFICIAL_MODEL},acme/painter"
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from tests.browser import Open, choose_model, visiting
 from tests.fake_replicate import FakeReplicate, Gate, Script
 from tests.media import make_wav
 from tests.site import Site
-from tests.states import OFFERED, add_painter
 from tests.waiting import wait_until
 
 PHONE = {"viewport": {"width": 390, "height": 760}, "has_touch": True, "is_mobile": True}
@@ -22,17 +21,6 @@ PRESS_ENTER = """() => {
     box.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true, cancelable: true}));
     return [...document.querySelectorAll(".message")].slice(-2).map((message) => message.lastElementChild.innerText);
 }"""
-
-
-@pytest.fixture(scope="module")
-def host(host: FakeReplicate) -> FakeReplicate:
-    add_painter(host)
-    return host
-
-
-@pytest.fixture(scope="module")
-def offered() -> str:
-    return OFFERED
 
 
 @pytest.fixture

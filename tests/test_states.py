@@ -11,20 +11,9 @@ from playwright.sync_api import Browser
 from tests.browser import Open, in_both_themes, visiting
 from tests.fake_replicate import FakeReplicate
 from tests.site import Site
-from tests.states import OFFERED, STATES, Stage, add_painter, shown
+from tests.states import STATES, Stage, shown
 
 PHONE = 390  # pixels
-
-
-@pytest.fixture(scope="module")
-def host(host: FakeReplicate) -> FakeReplicate:
-    add_painter(host)
-    return host
-
-
-@pytest.fixture(scope="module")
-def offered() -> str:
-    return OFFERED
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def _matching(query: Query, titles: list[tuple[UUID, str]]) -> Iterator[UUID]:
     """Yield the keys of the titles that have all words of `query`."""
     words = {word for phrase in query.phrases for word in phrase}
     # Folded all at once, and looked into before it is cut into words: ten thousand are a matter of milliseconds.
-    folded = fold("\n".join(" ".join(title.split()) for _, title in titles)).split("\n")
+    folded = fold("\n".join(" ".join(title.split()) for _, title in titles)).split("\n") if titles else []
     for (key, title), line in zip(titles, folded, strict=True):
         if all(word in line for word in words) and _has_all(query, title):
             yield key

@@ -224,6 +224,11 @@ def test_what_is_deleted_is_not_found_and_what_is_archived_is_marked(client: Cli
             cursor.execute("INSERT INTO chat_search (chat_search, rank) VALUES ('integrity-check', 1)")
 
 
+def test_whoever_has_nothing_finds_nothing(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert "Nothing was found" in client.get("/search/", {"q": "quince"}).content.decode()
+
+
 def test_a_hit_leads_to_its_message_and_is_never_markup(client: Client, alice: User, model: Model) -> None:
     conversation = say(alice, model, "Hi", "A <b onclick=x>quince</b> & <script>alert(1)</script>")
     answer = conversation.branch()[-1]

@@ -10,9 +10,14 @@ from predictions.outputs import name_of
 
 def asked_in(facts: Any, prompt: str | None, *, longest: int) -> str:
     """Return what the input `prompt` was in the example of a model's `facts`; "" if it is no text, or too long."""
-    given = _example(facts).get("input")
-    asked = given.get(prompt) if isinstance(given, Mapping) and prompt else None
+    asked = given_in(facts).get(prompt) if prompt else None
     return asked.strip() if isinstance(asked, str) and len(asked) <= longest else ""
+
+
+def given_in(facts: Any) -> Mapping[str, Any]:
+    """Return the input of the example of a model's `facts`; nothing if there is none."""
+    given = _example(facts).get("input")
+    return given if isinstance(given, Mapping) else {}
 
 
 def made_in(facts: Any) -> str:

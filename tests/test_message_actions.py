@@ -33,6 +33,7 @@ def test_people_go_on_say_why_delete_and_undo(open_page: Open, host: FakeReplica
     page.get_by_role("button", name="Continue this answer").click()
     expect(messages(page)).to_have_text(COUNTED)
     expect(page.get_by_role("button", name="Continue this answer")).to_have_count(0)
+    expect(page.locator("streaming-answer")).to_have_count(0)
 
     say_why_by_keyboard(page)
     other = page.context.new_page()

@@ -121,7 +121,7 @@ def trial_context(trial: Trial) -> dict[str, Any]:
 
 def _first_try(model: Model, version: Version) -> str:
     """Return a short prompt: that of its host's example, if it has one."""
-    prompt = model.family_of(version).prompt
+    prompt = model.family_of(version).prompt if examples.given_in(model.facts) else None  # schemas are long
     return examples.asked_in(model.facts, prompt, longest=EXAMPLE_ASKED) or FIRST_TRY
 
 

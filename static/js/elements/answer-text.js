@@ -160,7 +160,7 @@ export class AnswerText extends HTMLElement {
 
   // The browser has laid out the page when it tells of sizes: to ask for more of them costs nothing.
   #fit(regions) {
-    for (const region of regions.filter(Boolean)) {
+    for (const region of regions.filter((region) => region?.isConnected)) {
       const isWide = region.scrollWidth > region.clientWidth;
       setTabStop(region, isWide || region.scrollHeight > region.clientHeight);
       region.parentElement.toggleAttribute("wide", isWide && region.matches(".code > pre"));

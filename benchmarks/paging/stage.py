@@ -61,7 +61,7 @@ class Stage:
         if shown:
             page.evaluate(FINISHED)
         else:
-            page.get_by_role("link", name="Details of this answer").wait_for()  # the address has changed
+            page.get_by_role("button", name="More actions").wait_for()  # the address has changed
         page.wait_for_timeout(SETTLE)
 
 

@@ -41,6 +41,12 @@ export class ConversationMenu extends HTMLElement {
 
   #open(button) {
     this.#opener = button;
+    this.#fit();
+    openBeside(this, button);
+  }
+
+  /** Offer what can be done with the conversation as it is now. */
+  #fit() {
     const [isPinned, isArchived] = ["pinned" in this.#subject, "archived" in this.#subject];
     const useless = { pin: isPinned, unpin: !isPinned, archive: isArchived, unarchive: !isArchived };
     for (const item of this.#items) {
@@ -50,7 +56,6 @@ export class ConversationMenu extends HTMLElement {
         item[item.localName === "a" ? "href" : "formAction"] = address;
       }
     }
-    openBeside(this, button);
   }
 
   #rest() {
@@ -75,6 +80,7 @@ export class ConversationMenu extends HTMLElement {
       document.dispatchEvent(new CustomEvent("deleted", { detail: { restore } }));
     } else if (isShown) {
       this.#note(submitter.dataset.action);
+      this.#fit(); // it may be open again already
     }
     this.#rest();
   }

@@ -1,13 +1,12 @@
 """Every setting, read from the environment; `docs/settings.md` has the table."""
 
-import os
-import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config.environment import read_or_make, secret
 from config.logs import RENDERERS, logging_config
 
 env = environ.Env()
@@ -26,20 +25,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # WhiteNoise warns of a missing folder, and a new data folder has none before the first collectstatic.
 STATIC_ROOT.mkdir(exist_ok=True)
 
-
-def read_or_make_secret(path: Path) -> str:
-    """Return the secret kept in `path`; make one on the first start, readable by its owner alone."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        secret = secrets.token_urlsafe(48)
-        file.write(secret)
-    return secret
-
-
-SECRET_KEY = env.str("SECRET_KEY", "") or read_or_make_secret(DATA_DIR / "secret-key")
+SECRET_KEY = secret("SECRET_KEY") or read_or_make(DATA_DIR / "secret-key")
 
 # ---------------------------------------------------------------- address
 
@@ -123,7 +109,7 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
 }
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": env.db_url_config(secret("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
 if not DATABASES["default"].get("ENGINE"):
     raise ImproperlyConfigured(
         "DATABASE_URL is no address of a database. One looks like postgres://user:password@host/name"
@@ -142,7 +128,7 @@ elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
         "pool": {"min_size": 1, "max_size": 20, "timeout": 4, "reconnect_timeout": 2},  # seconds
     }
 
-REDIS_URL = env.str("REDIS_URL", "")
+REDIS_URL = secret("REDIS_URL")
 
 # ---------------------------------------------------------------- people
 
@@ -189,7 +175,7 @@ CONTENT_SECURITY_POLICY = {
 # ---------------------------------------------------------------- models and their hosts
 
 ENVIRONMENT = env.str("PARLEY_ENVIRONMENT", "production")  # whose pins count: production, staging, development
-REPLICATE_API_TOKEN = env.str("REPLICATE_API_TOKEN", "")
+REPLICATE_API_TOKEN = secret("REPLICATE_API_TOKEN")
 REPLICATE_BASE_URL = env.str("PARLEY_REPLICATE_URL", "https://api.replicate.com/v1")
 REPLICATE_MODELS = env.list(
     "PARLEY_REPLICATE_MODELS",
@@ -219,4 +205,4 @@ LOGGING = logging_config(
     level=env.str("PARLEY_LOG_LEVEL", "WARNING"),
     own_level=env.str("PARLEY_LOG_LEVEL", "INFO"),
 )
-METRICS_TOKEN = env.str("PARLEY_METRICS_TOKEN", "")  # what Prometheus shows to read `/metrics`
+METRICS_TOKEN = secret("PARLEY_METRICS_TOKEN")  # what Prometheus shows to read `/metrics`

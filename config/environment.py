@@ -1,0 +1,45 @@
+"""Secrets: from the environment, from a file that it names (`X_FILE`, as orchestrators mount them), or made once."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+LARGEST_SECRET = 65_536  # bytes of a mounted file
+
+
+def secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the secret `name`, or what the file holds that `name`_FILE names; "" if there is neither."""
+    value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
+    if value and path:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set, and one of them would be ignored. Unset one.")
+    return _content(f"{name}_FILE", Path(path)) if path else value
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_SECRET + 1)
+        text = content.decode().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{variable} names {path}, which cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ImproperlyConfigured(f"{variable} names {path}, which is not a text.") from error
+    if not text or len(content) > LARGEST_SECRET:
+        state = "longer than any secret" if text else "empty"
+        raise ImproperlyConfigured(f"{variable} names {path}, which is {state}.")
+    return text
+
+
+def read_or_make(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
+    """Return the secret kept in `path`; make one on the first start, readable by its owner alone."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        text = make()
+        file.write(text)
+    return text

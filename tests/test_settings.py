@@ -1,0 +1,97 @@
+"""Settings are what their table says: each variable that is read has a row, and each row a reader."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import secret
+from tests.site import outside
+
+PROJECT = Path(__file__).parent.parent
+PROGRAMS = [PROJECT / "manage.py", *(PROJECT / "bin").glob("[!.]*")]
+ROOMS = ("bin/launch", "chat", "config", "models", "predictions")
+NOT_OURS = {"PATH", "DJANGO_SETTINGS_MODULE"}  # read for the sake of what is started, or as of any Django project
+ROW = re.compile(r"^\| `([A-Z_]+)`( †)? \|", re.MULTILINE)
+VARIABLE_OF_SHELL = re.compile(r"\$\{?([A-Z_]+)")
+
+
+def sources() -> Iterator[Path]:
+    yield from (path for path in PROGRAMS if path.is_file())
+    for room in ROOMS:
+        yield from (PROJECT / room).rglob("*.py")
+
+
+def names_read(source: str) -> Iterator[tuple[str, bool]]:
+    """Yield each variable that Python code reads, and whether as a secret."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name("secret"), args=[ast.Constant(str(name)), *_]):
+                yield name, True
+            case ast.Call(func=ast.Attribute(ast.Name("env")), args=[ast.Constant(str(name)), *_]) if name.isupper():
+                yield name, False
+            case ast.Call(
+                func=ast.Attribute(ast.Attribute(attr="environ"), "get" | "pop"), args=[ast.Constant(str(name)), *_]
+            ):
+                yield name, False
+            case ast.Call(func=ast.Attribute(attr="getenv"), args=[ast.Constant(str(name)), *_]):
+                yield name, False
+            case ast.Subscript(ast.Attribute(attr="environ"), ast.Constant(str(name)), ast.Load()):
+                yield name, False
+
+
+def test_each_variable_that_is_read_has_a_row_and_each_row_a_reader() -> None:
+    read = {name: is_secret for path in sources() for name, is_secret in names_read(path.read_text())}
+    read |= dict.fromkeys(VARIABLE_OF_SHELL.findall((PROJECT / "Procfile").read_text()), False)
+    rows = {name: bool(mark) for name, mark in ROW.findall((PROJECT / "docs/settings.md").read_text())}
+
+    assert {name: read[name] for name in read.keys() - NOT_OURS} == rows
+
+
+# ---------------------------------------------------------------- mounted secrets
+
+
+def test_secrets_may_be_in_files(tmp_path: Path) -> None:
+    contents = {"SECRET_KEY": "$it is; in a file", "DATABASE_URL": "postgres://ada:pa$s@db/parley", "REDIS_URL": "r"}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(f"{content}\n")
+    told = subprocess.run(
+        [sys.executable, "-c", "from config.settings import *; print(SECRET_KEY, DATABASES, REDIS_URL)"],
+        cwd=PROJECT,
+        # Compose hands an empty variable on where nobody has set it.
+        env=outside()
+        | {"REDIS_URL": "", "PARLEY_DATA_DIR": str(tmp_path)}
+        | {f"{name}_FILE": str(tmp_path / name) for name in contents},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+
+    assert told.stdout.startswith("$it is; in a file {")
+    assert "'PASSWORD': 'pa$s'" in told.stdout
+    assert told.stdout.endswith("} r\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "value", "words"),
+    [
+        (b"one", "another", "TOKEN and TOKEN_FILE are both set"),
+        (None, "", "cannot be read: No such file or directory"),
+        (b" \n", "", "which is empty"),
+        (b"\xff\xfe", "", "which is not a text"),
+        (b"x" * 70_000, "", "which is longer than any secret"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_an_error_in_words(
+    content: bytes | None, value: str, words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(ImproperlyConfigured, match=words):
+        secret("TOKEN", {"TOKEN": value, "TOKEN_FILE": str(tmp_path / "secret")})

@@ -1,5 +1,6 @@
 """Secrets: from the environment, from a file that it names (`X_FILE`, as orchestrators mount them), or made once."""
 
+import base64
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -33,7 +34,16 @@ def _content(variable: str, path: Path) -> str:
     return text
 
 
-def read_or_make(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
+def make_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def make_key() -> str:
+    """Return a new key as `cryptography.fernet` takes it, without the time it takes to import that."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def read_or_make(path: Path, make: Callable[[], str] = make_secret) -> str:
     """Return the secret kept in `path`; make one on the first start, readable by its owner alone."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

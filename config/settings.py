@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import read_or_make, secret
+from config.environment import make_key, read_or_make, secret
 from config.logs import RENDERERS, logging_config
 
 env = environ.Env()
@@ -26,6 +26,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT.mkdir(exist_ok=True)
 
 SECRET_KEY = secret("SECRET_KEY") or read_or_make(DATA_DIR / "secret-key")
+# The first encrypts what the database must not tell, all of them decrypt; separated by commas.
+ENCRYPTION_KEYS = (secret("PARLEY_ENCRYPTION_KEY") or read_or_make(DATA_DIR / "encryption-key", make_key)).split(",")
 
 # ---------------------------------------------------------------- address
 

@@ -56,7 +56,9 @@ def sync_with_environment() -> None:
         for text in settings.REPLICATE_MODELS:
             offer(row, _understand(text))
         named.append(row.pk)
-    ProviderRow.objects.filter(from_environment=True).exclude(pk__in=named).update(enabled=False)
+    forgotten = ProviderRow.objects.filter(from_environment=True).exclude(pk__in=named)
+    forgotten.filter(encrypted_token="").update(enabled=False)
+    forgotten.exclude(encrypted_token="").update(from_environment=False)  # an admin gave it a token of its own
 
 
 def _understand(text: str) -> Reference:

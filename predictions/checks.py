@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
+from predictions import encryption
 from predictions.bus import bus
 from predictions.models import Prediction, Provider, Worker
 
@@ -35,6 +36,27 @@ def check_worker() -> str | None:
     except Error:
         return "No sign of a worker can be seen without the database."
     return "No worker runs: start one with `manage.py runpredictions`, or everything with `bin/start`."
+
+
+def check_keys() -> str | None:
+    """Whether what is kept encrypted can be read."""
+    if problem := encryption.check_keys():
+        return problem
+    unreadable = [str(row) for row in Provider.objects.exclude(encrypted_token="") if not _reads(row)]
+    if unreadable:
+        return (
+            f"The API token for {', '.join(unreadable)} cannot be read: it was encrypted with another key, or for "
+            "another address. Bring the key back (PARLEY_ENCRYPTION_KEY), or enter the token again in the admin."
+        )
+    return None
+
+
+def _reads(row: Provider) -> bool:
+    try:
+        _ = row.own_token
+    except encryption.NotDecrypted:
+        return False
+    return True
 
 
 def check_storage() -> str | None:

@@ -181,8 +181,8 @@ class Worker:
 
     def _connect(self, row: ProviderRow) -> providers.Provider:
         known = self._providers.get(row.pk)
-        if known is None or known[0].base_url != row.base_url:
-            # A provider whose address was changed is closed at the end: runs may still be using it.
+        if known is None or known[0].way_in != row.way_in:
+            # A provider whose address or token was changed is closed at the end: runs may still be using it.
             known = self._providers[row.pk] = (row, providers.connect(row))
         return known[1]
 

@@ -51,6 +51,7 @@ def fake() -> Iterator[FakeReplicate]:
 def model(db: None, fake: FakeReplicate, settings: Any) -> Model:
     """A model of the fake Replicate, with its version known."""
     settings.REPLICATE_API_TOKEN = fake.token
+    settings.REPLICATE_BASE_URL = fake.url
     provider = Provider.objects.create(
         slug="replicate", name="Replicate", kind=Provider.Kind.REPLICATE, base_url=fake.url
     )
@@ -64,6 +65,12 @@ def painter(model: Model, fake: FakeReplicate) -> Model:
     painter = make_model(model.provider, "acme/painter")
     painter.versions.update(identifier=made.versions[-1].id, openapi_schema=IMAGE_SCHEMA)
     return painter
+
+
+def move(provider: Provider, address: str, settings: Any) -> None:
+    """Have the provider of the environment at another address, to which its token may go."""
+    Provider.objects.filter(pk=provider.pk).update(base_url=address)
+    provider.base_url = settings.REPLICATE_BASE_URL = address
 
 
 def make_model(provider: Provider, ref: str, **fields: Any) -> Model:

@@ -19,7 +19,7 @@ from predictions.admin.catalogue import ModelAdmin
 from predictions.models import Model, Pin, Provider, Version
 from tests.browser import chromium, set_up, violations
 from tests.cog import CogServer, start_cog_server
-from tests.conftest import make_model
+from tests.conftest import make_model, move
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate
 from tests.people import signed_in, staff
 from tests.site import PROJECT, Site
@@ -35,6 +35,7 @@ MOST_QUERIES = 10
 @pytest.fixture
 def replicate(transactional_db: None, fake: FakeReplicate, settings: Any) -> Provider:
     settings.REPLICATE_API_TOKEN = fake.token
+    settings.REPLICATE_BASE_URL = fake.url
     return Provider.objects.create(slug="replicate", name="Replicate", kind="replicate", base_url=fake.url)
 
 
@@ -153,9 +154,9 @@ def test_what_cannot_be_added_is_explained_at_the_box(
 
 
 def test_a_host_that_cannot_be_reached_leaves_nothing_behind(
-    replicate: Provider, fake: FakeReplicate, admin_page: Client
+    replicate: Provider, fake: FakeReplicate, admin_page: Client, settings: Any
 ) -> None:
-    Provider.objects.update(base_url="http://127.0.0.1:9/v1")
+    move(replicate, "http://127.0.0.1:9/v1", settings)
 
     assert "cannot be reached" in words(admin_page, ADD, reference=VERSIONED_MODEL)
     assert "cannot be reached" in words(admin_page, f"{ADD}?q=parrot")

@@ -42,7 +42,7 @@ from predictions.providers.replicate import words as words_module
 from predictions.providers.replicate.stream import EventReader
 from predictions.providers.sse import EventStreamParser, NotAnEventStream
 from predictions.signals import prediction_ended
-from tests.conftest import WorkerThread, ended
+from tests.conftest import WorkerThread, ended, move
 from tests.fake_replicate import (
     NOT_FOUND,
     Answer,
@@ -188,16 +188,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def proxy(model: Model, fake: FakeReplicate) -> Iterator[FaultyProxy]:
+def proxy(model: Model, fake: FakeReplicate, settings: Any) -> Iterator[FaultyProxy]:
     """The way to the fake Replicate, for the API as for its streams."""
     with FaultyProxy(urlsplit(fake.origin).port or 0) as proxy:
-        move(model, proxy.origin)
+        move(model.provider, f"{proxy.origin}/v1", settings)
         yield proxy
-
-
-def move(model: Model, origin: str) -> None:
-    model.provider.base_url = f"{origin}/v1"
-    model.provider.save(update_fields=["base_url"])
 
 
 def condition(model: Model) -> Condition:
@@ -1020,7 +1015,7 @@ def test_f27_a_rotation_with_two_secrets_is_not_noticed(
 
 
 def test_f29_a_name_that_cannot_be_resolved_is_waited_for(
-    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+    model: Model, fake: FakeReplicate, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     resolve = socket.getaddrinfo
 
@@ -1030,20 +1025,26 @@ def test_f29_a_name_that_cannot_be_resolved_is_waited_for(
         return resolve(host, *more, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
-    move(model, "https://api.replicate.invalid")
+    move(model.provider, "https://api.replicate.invalid/v1", settings)
     prediction = ask(model)
     wait_until(lambda: row(prediction).attempts and row(prediction).phase == "queued")
     assert condition(model).trouble == "https://api.replicate.invalid cannot be reached."
-    move(model, fake.origin)
+    move(model.provider, fake.url, settings)
 
     assert (ended(prediction).status, prediction.output) == ("succeeded", HELLO)
 
 
 def test_f29_a_certificate_that_nobody_vouches_for_is_not_trusted(
-    model: Model, fake: FakeReplicate, worker: WorkerThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model,
+    fake: FakeReplicate,
+    worker: WorkerThread,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    settings: Any,
 ) -> None:
     with a_server_that_vouches_for_itself(tmp_path) as origin:
-        move(model, origin)
+        move(model.provider, f"{origin}/v1", settings)
         prediction = ask(model)
         wait_until(lambda: row(prediction).attempts and row(prediction).phase == "queued")
         assert condition(model).trouble == f"{origin} cannot be reached."

@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.fixture
 def replicate(transactional_db: None, fake: FakeReplicate, settings: Any) -> Provider:
     settings.REPLICATE_API_TOKEN = fake.token
+    settings.REPLICATE_BASE_URL = fake.url
     return Provider.objects.create(slug="replicate", name="Replicate", kind="replicate", base_url=fake.url)
 
 

@@ -21,7 +21,7 @@ from predictions.models.prediction import LEASE
 from predictions.providers.pool import PooledTransport
 from predictions.providers.replicate import ReplicateProvider
 from predictions.providers.replicate import provider as replicate_module
-from tests.conftest import WorkerThread, ended, make_model
+from tests.conftest import WorkerThread, ended, make_model, move
 from tests.fake_replicate import (
     BAD_GATEWAY,
     NOT_FOUND,
@@ -494,24 +494,23 @@ def test_what_belongs_to_another_question_is_not_adopted(
     assert mine.provider_id != other.provider_id
 
 
-def test_a_host_that_cannot_be_reached_is_waited_for(model: Model, fake: FakeReplicate, worker: WorkerThread) -> None:
-    model.provider.base_url = "http://127.0.0.1:1/v1"  # nobody listens there
-    model.provider.save(update_fields=["base_url"])
+def test_a_host_that_cannot_be_reached_is_waited_for(
+    model: Model, fake: FakeReplicate, worker: WorkerThread, settings: Any
+) -> None:
+    move(model.provider, "http://127.0.0.1:1/v1", settings)  # nobody listens there
     prediction = ask(model)
     wait_until(lambda: row(prediction).attempts >= 1 and row(prediction).phase == "queued")
 
-    model.provider.base_url = fake.url
-    model.provider.save(update_fields=["base_url"])
+    move(model.provider, fake.url, settings)
 
     assert ended(prediction).status == "succeeded"
 
 
 def test_a_host_that_stays_away_is_given_up(
-    model: Model, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+    model: Model, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setitem(PATIENCE, "replicate", timedelta())
-    model.provider.base_url = "http://127.0.0.1:1/v1"
-    model.provider.save(update_fields=["base_url"])
+    move(model.provider, "http://127.0.0.1:1/v1", settings)
     prediction = ended(ask(model))
 
     assert (prediction.status, prediction.error) == ("failed", "http://127.0.0.1:1 cannot be reached.")

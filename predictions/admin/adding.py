@@ -31,7 +31,10 @@ HOST = re.compile(r"(?!.*xn--)[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*|[0-
 ADDRESS = re.compile(r"[!-~]{1,500}")  # printable ASCII without spaces
 NAME_LENGTH = 100  # characters, as of a model's name
 
-NO_ACCOUNT = "No Replicate account is set up here. Whoever hosts Parley has to set REPLICATE_API_TOKEN."
+NO_ACCOUNT = (
+    "No Replicate account is set up here. Add a provider of the kind Replicate with its API token, or have "
+    "REPLICATE_API_TOKEN set where Parley runs."
+)
 MAY_NOT_PIN = "You may not decide which version answers. Paste {path} without a version, and the latest answers."
 NOT_THERE = "Replicate knows no {reference}, or does not show it to this account. Check how it is written."
 NOTHING_OF_THIS_NAME = "Replicate has nothing of this name. Search for a word instead."

@@ -1,9 +1,10 @@
 """Providers, models and versions in the admin."""
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django import forms
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from predictions import catalogue, comparisons, pins, providers, validation
@@ -30,12 +32,19 @@ from predictions.admin.hosts import PATIENCE
 from predictions.admin.model_page import TryForm, context_for, fieldsets_of, trial_context
 from predictions.admin.parameters import ModelForm, form_for
 from predictions.admin.read_only import ReadOnlyAdmin
+from predictions.encryption import NotDecrypted
 from predictions.models import Model, Prediction, Provider, Trial, Version
 from predictions.standing import Standing, standings
 
 SEARCH_LENGTH = 200  # characters
 NAMES_TOLD = 5  # in a message
-ELSEWHERE = "The token for Replicate goes to PARLEY_REPLICATE_URL alone, which is a setting. Write that address."
+NOT_SAFE = "An API token goes out over https alone. Write an address that begins with https://."
+ENTER_ONE = "Enter the API token for this address. The one of REPLICATE_API_TOKEN goes to PARLEY_REPLICATE_URL alone."
+ENTER_AGAIN = "The address was changed, and a token is good for one address alone. Enter the token again."
+NONE_TAKEN = "A Cog server takes no API token. Leave this empty."
+ODD = "This is no API token: it has spaces or characters that no token has."
+TOKEN = re.compile(r"[!-~]{1,500}")  # printable ASCII: it stands in a header
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 REFERENCE_LENGTH = 500  # characters
 FOLLOWS = "predictions.view_comparison"  # the right without which nobody is told how a trial goes on
 
@@ -44,6 +53,23 @@ class ProviderForm(forms.ModelForm):
     """A provider, at an address that may also be a name within the machine’s own network."""
 
     base_url = forms.CharField(label="Address", max_length=500, widget=AdminTextInputWidget)
+    token = forms.CharField(
+        label="API token",
+        max_length=500,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "class": "vTextField", "spellcheck": "false"}),
+    )
+    forgets_token = forms.BooleanField(label="Remove the API token", required=False)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["token"].help_text = _state_of_token(self.instance)
+
+    def clean_token(self) -> str:
+        token: str = self.cleaned_data["token"].strip()
+        if token and not TOKEN.fullmatch(token):
+            raise forms.ValidationError(ODD)
+        return token
 
     def clean_base_url(self) -> str:
         try:
@@ -53,11 +79,39 @@ class ProviderForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        kind = cleaned.get("kind", self.instance.kind)
-        address = cleaned.get("base_url")
-        if kind == Provider.Kind.REPLICATE and address and address != settings.REPLICATE_BASE_URL.rstrip("/"):
-            self.add_error("base_url", ELSEWHERE)
+        address = cleaned.get("base_url", self.instance.base_url)
+        if cleaned.get("kind", self.instance.kind) == Provider.Kind.COG:
+            if cleaned.get("token"):
+                self.add_error("token", NONE_TAKEN)
+        elif address and "token" in cleaned:
+            self._check_way_in(address, cleaned)
         return cleaned
+
+    def _check_way_in(self, address: str, cleaned: dict[str, Any]) -> None:
+        """Refuse an address to which no token may go, or for which there is none."""
+        is_of_settings = address == settings.REPLICATE_BASE_URL.rstrip("/")
+        parts = urlsplit(address)
+        if not is_of_settings and parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            self.add_error("base_url", NOT_SAFE)
+        was, has_one = self.initial.get("base_url", address), bool(self.instance.encrypted_token)
+        if cleaned["token"] or (cleaned.get("forgets_token") and is_of_settings):
+            return
+        if has_one and was != address:
+            self.add_error("token", ENTER_AGAIN)
+        elif not is_of_settings and (not has_one or cleaned.get("forgets_token")):
+            self.add_error("token", ENTER_ONE)
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the stubs leave it out
+        if self.errors:
+            return
+        try:
+            if token := self.cleaned_data.get("token"):
+                self.instance.keep_token(token)
+            elif self.cleaned_data.get("forgets_token"):
+                self.instance.encrypted_token = ""
+        except NotDecrypted as error:
+            self.add_error("token", str(error))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Leave the address to `clean_base_url`: the model’s own check knows only names with a dot."""
@@ -71,6 +125,24 @@ class ProviderAdmin(admin.ModelAdmin):
     list_select_related = ("condition",)
     search_fields = ("name", "base_url")
     prepopulated_fields = {"slug": ("name",)}
+
+    @method_decorator(sensitive_post_parameters("token"))
+    def changeform_view(self, request: HttpRequest, *arguments: Any, **options: Any) -> Any:
+        return super().changeform_view(request, *arguments, **options)
+
+    def get_fields(self, request: HttpRequest, obj: Provider | None = None) -> Any:
+        """Show what concerns a token where there may be one, and to those alone who may change it."""
+        fields = list(super().get_fields(request, obj))
+        for name, is_of_use in (
+            ("token", obj is None or (obj.takes_token and self.has_change_permission(request, obj))),
+            (
+                "forgets_token",
+                obj is not None and bool(obj.encrypted_token) and self.has_change_permission(request, obj),
+            ),
+        ):
+            if name in fields and not is_of_use:
+                fields.remove(name)
+        return fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         """The environment decides where its providers are; a host does not become one of another kind."""
@@ -89,6 +161,19 @@ class ProviderAdmin(admin.ModelAdmin):
             return "well"
         since = timezone.localtime(condition.trouble_since)
         return f"{condition.trouble} (since {since:%d %b, %H:%M})"
+
+
+def _state_of_token(provider: Provider) -> str:
+    """Tell whether there is a token, and nothing of it."""
+    if provider.token_of_environment:
+        return "REPLICATE_API_TOKEN is set where Parley runs, and is used instead of what is entered here."
+    if not provider.encrypted_token:
+        return "Replicate asks for one. It is kept encrypted and never shown again."
+    try:
+        _ = provider.own_token
+    except NotDecrypted as error:
+        return f"A token is set, but it cannot be read. {error} Enter the token again."
+    return "A token is set. It is never shown; type another one to replace it."
 
 
 class ModelList(ChangeList):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -14,7 +15,7 @@ from django.db.models import DateTimeField, Expression, F, OuterRef, Q, TextChoi
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from predictions import references, schema
+from predictions import encryption, references, schema
 from predictions.families import Family, OverrideNotUnderstood, family_of, merged
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Provider(models.Model):
     )
     enabled = models.BooleanField(default=True)
     from_environment = models.BooleanField(default=False, editable=False)  # switched off when no longer named there
+    encrypted_token = models.TextField(blank=True, default="", db_default="", editable=False)  # for `base_url` alone
 
     class Meta:
         ordering = ["name"]
@@ -53,6 +55,39 @@ class Provider(models.Model):
     def patience(self) -> timedelta:
         """How long its questions wait for it when it cannot be reached."""
         return PATIENCE[self.kind]
+
+    @property
+    def takes_token(self) -> bool:
+        return self.kind == Provider.Kind.REPLICATE
+
+    @property
+    def token_of_environment(self) -> str:
+        """The environment's token, which wins, where it is for this address; else ""."""
+        is_named = self.takes_token and self.base_url == settings.REPLICATE_BASE_URL.rstrip("/")
+        return settings.REPLICATE_API_TOKEN if is_named else ""
+
+    @property
+    def token(self) -> str:
+        """What its host is asked with, "" where there is nothing; raise NotDecrypted."""
+        return self.token_of_environment or self.own_token
+
+    @property
+    def own_token(self) -> str:
+        """The one that was entered in the admin, or ""; raise NotDecrypted."""
+        return encryption.decrypt(self.encrypted_token, purpose=self._purpose) if self.encrypted_token else ""
+
+    def keep_token(self, token: str) -> None:
+        """Have `token` saved with this row, good for this address alone; raise NotDecrypted where there is no key."""
+        self.encrypted_token = encryption.encrypt(token, purpose=self._purpose)
+
+    @property
+    def way_in(self) -> tuple[str, str]:
+        """What a connection to it is made from; when it changes, another one is needed."""
+        return (self.base_url, self.encrypted_token)
+
+    @property
+    def _purpose(self) -> str:
+        return f"token for {self.base_url}"
 
 
 class ModelQuerySet(models.QuerySet["Model"]):

@@ -13,7 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from predictions.providers.errors import AddressRefused, AnswerLost, ProviderUnavailable, StreamInterrupted
+from predictions.providers.errors import (
+    AccountRefused,
+    AddressRefused,
+    AnswerLost,
+    ProviderUnavailable,
+    StreamInterrupted,
+)
 from predictions.providers.pool import PooledTransport
 from predictions.providers.stream_transport import StreamTransport
 
@@ -48,8 +54,11 @@ class HostClient:
         headers: Mapping[str, str] | None = None,
         stream_hosts: Iterable[str] = (),
         file_hosts: Iterable[str] = (),
+        refusal: str = "",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """With `refusal`, nothing is sent: each request raises AccountRefused with this text."""
+        self._refusal = refusal
         self._base_url = base_url.rstrip("/")
         self._origin = _origin(self._base_url)
         self._stream_hosts = tuple(stream_hosts)
@@ -148,6 +157,8 @@ class HostClient:
             return False
 
     def _check(self, address: str, hosts: Iterable[str] = ()) -> str:
+        if self._refusal:
+            raise AccountRefused(self._refusal)
         url = address if "://" in address else self._base_url + address
         try:
             parts = urlsplit(url)

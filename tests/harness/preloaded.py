@@ -134,6 +134,7 @@ def _be(order: Order, reports: Reports) -> int:
 def _settle(order: Order) -> None:
     """Put the order in the place of the environment, which was read before the fork."""
     settings.REPLICATE_API_TOKEN = order.token
+    settings.REPLICATE_BASE_URL = order.provider
     settings.PUBLIC_URL = order.public_url
     settings.MEDIA_ROOT = Path(order.data)
     if order.database:

@@ -20,7 +20,10 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds that a 429 may make us wait
 USUAL_WAIT = 5.0  # seconds, where a 429 says nothing of them
 FIELDS_TOLD = 5  # of an input that was refused
 
-BAD_ACCESS = "Replicate does not accept this site’s API token. Whoever hosts Parley must set REPLICATE_API_TOKEN."
+BAD_ACCESS = (
+    "Replicate does not accept this site’s API token. Whoever hosts Parley must set REPLICATE_API_TOKEN, or an admin "
+    "enter another token at the provider."
+)
 NO_CREDIT = "The Replicate account has no credit left. Whoever hosts Parley must add some; that takes a few minutes."
 MODEL_GONE = "Replicate does not know this model or version, or not any more. An admin can choose another one."
 NOT_PERMITTED = (

@@ -1,0 +1,38 @@
+"""Encrypt all that the database keeps encrypted with the first key, so that the others may go."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.views.decorators.debug import sensitive_variables
+
+from predictions.encryption import NotDecrypted
+from predictions.models import Provider
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypt stored tokens anew with the first key of PARLEY_ENCRYPTION_KEY. Put the new key first and leave the "
+        "old one behind it, restart all processes, run this, then take the old key away."
+    )
+
+    def handle(self, **options: Any) -> None:
+        rows = list(Provider.objects.exclude(encrypted_token=""))
+        problems = [problem for row in rows if (problem := rotate(row))]
+        for problem in problems:
+            self.stdout.write(f"✗ {problem}")
+        if problems:
+            raise CommandError("What is marked with ✗ is as it was. Enter those tokens again in the admin.")
+        self.stdout.write(f"{len(rows)} token{'' if len(rows) == 1 else 's'} encrypted with the first key.")
+
+
+@sensitive_variables()
+def rotate(row: Provider) -> str | None:
+    """Encrypt the token of `row` anew; return what keeps it from that."""
+    before = row.encrypted_token
+    try:
+        row.keep_token(row.own_token)
+    except NotDecrypted as error:
+        return f"{row}: its token cannot be read. {error}"
+    # Who enters another one meanwhile is not to lose it.
+    Provider.objects.filter(pk=row.pk, encrypted_token=before).update(encrypted_token=row.encrypted_token)
+    return None

@@ -1,16 +1,21 @@
 """Is everything there that an answer needs? Each check returns None, or says what is wrong and what to do."""
 
+import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import Error, connection
 from django.utils import timezone
 
-from predictions import encryption
+from predictions import clock, encryption
 from predictions.bus import bus
 from predictions.models import Prediction, Provider, Worker
 
+LEAST_ROOM = 1_000_000_000  # bytes
+CLOCK_TOLERANCE = timedelta(seconds=30)
 WEBHOOKS_EXPECTED = 3  # predictions without any webhook, before that is worth a word
 
 
@@ -60,13 +65,45 @@ def _reads(row: Provider) -> bool:
 
 
 def check_storage() -> str | None:
+    """Write a file where files are kept, read it, delete it, and see how much room is left."""
+    probe = b"written by manage.py doctor"
     try:
-        probe = settings.DATA_DIR / ".probe"
-        probe.write_text("")
-        probe.unlink()
+        name = default_storage.save("probe", ContentFile(probe))
+        with default_storage.open(name) as file:
+            is_same = file.read() == probe
+        default_storage.delete(name)
+        free = shutil.disk_usage(settings.DATA_DIR).free
     except OSError as error:
-        return f"Nothing can be written to {settings.DATA_DIR} ({error}). Look at PARLEY_DATA_DIR and its owner."
+        return f"Files cannot be kept in {settings.DATA_DIR} ({error}). Look at PARLEY_DATA_DIR and its owner."
+    if not is_same:
+        return f"What was written to {settings.MEDIA_ROOT} is not what can be read there. Look at its disk."
+    if free < LEAST_ROOM:
+        return f"Only {free // 1_000_000} MB are free at {settings.DATA_DIR}. Make room, or answers cannot be kept."
     return None
+
+
+def check_clock() -> str | None:
+    """Compare this machine's clock with the database's."""
+    try:
+        ahead = clock.ahead()
+    except Error:
+        return "The database's clock cannot be seen without the database."
+    return _wrong("the database’s", ahead)
+
+
+def check_clock_with(host: str, at: datetime | None) -> str | None:
+    """Compare this machine's clock with `at`, which `host` told a moment ago."""
+    return None if at is None else _wrong(f"{host}’s", at - timezone.now())
+
+
+def _wrong(whose: str, ahead: timedelta) -> str | None:
+    if abs(ahead) < CLOCK_TOLERANCE:
+        return None
+    way = "behind" if ahead > timedelta() else "ahead of"
+    return (
+        f"This machine’s clock is {abs(ahead).total_seconds():.0f} s {way} {whose}. Webhooks are refused from five "
+        "minutes on, and times are shown wrong. Have the machine set its clock by the network (NTP)."
+    )
 
 
 def check_webhooks(provider: Provider) -> str | None:

@@ -23,8 +23,13 @@ def now() -> datetime:
 def compare() -> None:
     """Look at the database's clock, and go by it from now on."""
     global _offset  # noqa: PLW0603 - one process has one clock
-    difference = _database_time() - timezone.now()
+    difference = ahead()
     _offset = difference if abs(difference) > TOLERANCE else timedelta()
+
+
+def ahead() -> timedelta:
+    """How far the database's clock is ahead of this machine's."""
+    return _database_time() - timezone.now()
 
 
 def steady() -> float:

@@ -9,6 +9,7 @@ urlpatterns = [
     path("files/<uuid:file>/use/", upload_views.file_use, name="file_use"),
     path("health/live", views.live, name="health_live"),
     path("health/ready", views.ready, name="health_ready"),
+    path("health/stream", views.stream, name="health_stream"),
     path("metrics", views.metrics, name="metrics"),
     path("uploads/", upload_views.upload_create, name="upload_create"),
     path("uploads/<uuid:upload>/remove/", upload_views.upload_remove, name="upload_remove"),

@@ -5,13 +5,13 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from predictions import checks, scrape, webhooks
+from predictions import checks, outside, scrape, webhooks
 from predictions import metrics as counted
 from predictions.models import Condition, Prediction
 
@@ -33,6 +33,17 @@ def ready(request: HttpRequest) -> JsonResponse:
     is_ready = all(problem is None for problem in results.values())
     parts = {name: "ok" if problem is None else "failing" for name, problem in results.items()}
     return JsonResponse({"status": "ok" if is_ready else "failing", **parts}, status=200 if is_ready else 503)
+
+
+@login_not_required
+@require_GET
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Two events, for `doctor` alone, which sees by them whether a proxy holds event streams back."""
+    if not outside.is_probe(request.GET.get("probe", "")):
+        raise Http404
+    response = StreamingHttpResponse(outside.probe_events(request), content_type="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @login_not_required

@@ -142,10 +142,10 @@ def test_doctor_notices_webhooks_that_never_arrive(model: Model, worker: WorkerT
     out = StringIO()
 
     with pytest.raises(CommandError):
-        call_command("doctor", stdout=out)
+        call_command("doctor", "--url=", stdout=out)
     assert "None of today’s 3 webhooks arrived" in out.getvalue()
     WebhookDelivery.objects.create(delivery_id="msg_1", prediction=predictions[0])
-    assert "✓ Replicate: webhooks" in run("doctor")
+    assert "✓ Replicate: webhooks" in run("doctor", "--url=")
 
 
 def test_doctor_without_models_says_where_they_come_from(transactional_db: None) -> None:

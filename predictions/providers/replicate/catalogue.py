@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Container, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -56,10 +57,11 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token it is: `kind` is `user` or `organization`."""
+    """Whose token it is: `kind` is `user` or `organization`; `at` is the time as its host tells it."""
 
     username: str
     kind: str
+    at: datetime | None = None
 
 
 class ReplicateCatalogue:
@@ -75,8 +77,10 @@ class ReplicateCatalogue:
         return await self._client.request("GET", address)
 
     async def account(self) -> Account:
-        data = await self._read("/account")
-        return Account(_text(data, "username"), _text(data, "type"))
+        answer = await self.get("/account")
+        raise_for(answer)
+        data = answer.json if isinstance(answer.json, dict) else {}
+        return Account(_text(data, "username"), _text(data, "type"), _date(answer))
 
     async def webhook_secret(self) -> str:
         return _text(await self._read("/webhooks/default/secret"), "key")
@@ -186,6 +190,14 @@ class ReplicateCatalogue:
 def _rows(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     rows = data.get(name)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _date(answer: Answer) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return at if is_aware(at) else None
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:

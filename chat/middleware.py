@@ -4,10 +4,10 @@ import logging
 import sys
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from django.views.defaults import server_error
+from structlog.contextvars import get_contextvars
 
 from predictions.database import AWAY, is_disk_full
 
@@ -41,7 +41,8 @@ def explain_failure(request: HttpRequest) -> HttpResponse:
     """
     error = sys.exc_info()[1]
     if not isinstance(error, AWAY):
-        return server_error(request)
+        known = get_contextvars()  # by which whoever hosts Parley finds this error in the log
+        return HttpResponseServerError(render_to_string("500.html", {"request_id": known.get("request", "")}))
     if is_disk_full(error):
         logger.error("Parley cannot save anything: the disk of its database is full.")
     text = request.POST.get("text", "")

@@ -17,6 +17,7 @@ pages = get_asgi_application()  # first: it sets Django up, and what follows imp
 
 from chat.leaving import NEWS  # noqa: E402
 from chat.routing import news, websocket_urlpatterns  # noqa: E402
+from config.request_ids import with_ids  # noqa: E402
 
 tabs = URLRouter(websocket_urlpatterns)
 
@@ -33,4 +34,6 @@ async def websocket(scope: dict[str, Any], receive: Callable[..., Any], send: Ca
     await AuthMiddlewareStack(tab)(scope, receive, send)
 
 
-application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(websocket)})
+application = ProtocolTypeRouter(
+    {"http": with_ids(http), "websocket": with_ids(AllowedHostsOriginValidator(websocket))}
+)

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -11,13 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as project_settings
 from django.test import AsyncClient
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from chat.models import Conversation, User
+from config.asgi import application
 from config.logs import FIELDS, logging_config
+from predictions import views
 from predictions.models import Model, Provider, Version
+from tests.waiting import WAIT_LIMIT
 
 
 def handler(log_format: str) -> tuple[logging.Handler, io.StringIO]:
@@ -180,3 +185,53 @@ async def test_a_page_that_breaks_names_its_conversation_and_not_what_was_asked(
     assert "this went wrong" in entry["exception"]
     assert "secret plan" not in log.getvalue()
     assert async_client.cookies["sessionid"].value not in log.getvalue()
+
+
+# ---------------------------------------------------------------- ids of requests
+
+
+async def answer_to(headers: dict[bytes, bytes], path: str = "/health/live") -> tuple[dict[bytes, bytes], bytes]:
+    """Ask the whole application, as a server does; return the headers and the body of its answer."""
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": b""}
+    given = [(b"host", b"localhost"), *headers.items()]
+    server = ApplicationCommunicator(application, {**scope, "headers": given})
+    await server.send_input({"type": "http.request"})
+    start, body = await server.receive_output(WAIT_LIMIT), await server.receive_output(WAIT_LIMIT)
+    await server.wait(WAIT_LIMIT)
+    return dict(start["headers"]), body["body"]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [
+        (b"1f0c6a2e-8d0b-4c1a-9a53-7d3f7d1c2b3a", True),
+        (b"a b", False),
+        (b"<script>", False),
+        (b"x\n2026-01-01 ERROR forged", False),
+        (b"x" * 129, False),
+        (b"", False),
+    ],
+)
+async def test_the_id_of_a_request_is_the_proxys_if_it_is_sane(given: bytes, is_taken: bool) -> None:
+    headers, _ = await answer_to({b"x-request-id": given})
+
+    assert (headers[b"x-request-id"] == given) is is_taken
+    assert re.fullmatch(rb"[0-9a-f-]{32,36}", headers[b"x-request-id"])
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_page_of_an_error_and_its_line_in_the_log_have_the_same_id(
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("this went wrong")
+
+    monkeypatch.setattr(views.checks, "READINESS", {"database": fail})
+    headers, page = await answer_to({}, "/health/ready")
+
+    [entry] = map(json.loads, log.getvalue().splitlines())
+    assert "this went wrong" in entry["exception"]
+    assert entry["request"].encode() == headers[b"x-request-id"]
+    assert headers[b"x-request-id"] in page
+    other, _ = await answer_to({})
+    assert other[b"x-request-id"] != headers[b"x-request-id"]

@@ -10,6 +10,7 @@ from typing import Any
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -18,6 +19,7 @@ pages = get_asgi_application()  # first: it sets Django up, and what follows imp
 from chat.leaving import NEWS  # noqa: E402
 from chat.routing import news, websocket_urlpatterns  # noqa: E402
 from config.request_ids import with_ids  # noqa: E402
+from config.telemetry import traced  # noqa: E402
 
 tabs = URLRouter(websocket_urlpatterns)
 
@@ -35,5 +37,8 @@ async def websocket(scope: dict[str, Any], receive: Callable[..., Any], send: Ca
 
 
 application = ProtocolTypeRouter(
-    {"http": with_ids(http), "websocket": with_ids(AllowedHostsOriginValidator(websocket))}
+    {
+        "http": with_ids(traced(http, settings.OTLP_ENDPOINT)),
+        "websocket": with_ids(AllowedHostsOriginValidator(websocket)),
+    }
 )

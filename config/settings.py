@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config import telemetry
 from config.environment import make_key, read_or_make, secret
 from config.logs import RENDERERS, logging_config
 
@@ -207,4 +208,8 @@ LOGGING = logging_config(
     level=env.str("PARLEY_LOG_LEVEL", "WARNING"),
     own_level=env.str("PARLEY_LOG_LEVEL", "INFO"),
 )
+SENTRY_DSN = secret("SENTRY_DSN")
+OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+telemetry.set_up_sentry(SENTRY_DSN, environment=ENVIRONMENT)
+telemetry.set_up_tracing(OTLP_ENDPOINT)
 METRICS_TOKEN = secret("PARLEY_METRICS_TOKEN")  # what Prometheus shows to read `/metrics`

@@ -18,6 +18,7 @@ pages = get_asgi_application()  # first: it sets Django up, and what follows imp
 
 from chat.leaving import NEWS  # noqa: E402
 from chat.routing import news, websocket_urlpatterns  # noqa: E402
+from config.forwarded import behind  # noqa: E402
 from config.request_ids import with_ids  # noqa: E402
 from config.telemetry import traced  # noqa: E402
 
@@ -36,9 +37,13 @@ async def websocket(scope: dict[str, Any], receive: Callable[..., Any], send: Ca
     await AuthMiddlewareStack(tab)(scope, receive, send)
 
 
+def outermost(application: Callable[..., Any]) -> Callable[..., Any]:
+    return behind(settings.PROXIES, with_ids(application))
+
+
 application = ProtocolTypeRouter(
     {
-        "http": with_ids(traced(http, settings.OTLP_ENDPOINT)),
-        "websocket": with_ids(AllowedHostsOriginValidator(websocket)),
+        "http": outermost(traced(http, settings.OTLP_ENDPOINT)),
+        "websocket": outermost(AllowedHostsOriginValidator(websocket)),
     }
 )

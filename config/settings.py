@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import telemetry
 from config.environment import make_key, read_or_make, secret
+from config.forwarded import OURS_AND_PRIVATE, networks
 from config.logs import RENDERERS, logging_config
 
 env = environ.Env()
@@ -41,6 +42,8 @@ if HOST not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
     ALLOWED_HOSTS.append(HOST)
 CSRF_TRUSTED_ORIGINS = env.list("PARLEY_TRUSTED_ORIGINS", default=[])
 BEHIND_TLS = env.bool("PARLEY_BEHIND_TLS", False)
+# Whose `X-Forwarded-…` is believed; of nobody's where there is no proxy.
+PROXIES = networks(env.list("PARLEY_PROXIES", default=OURS_AND_PRIVATE if BEHIND_TLS else []))
 # Where the world reaches this site: hosts of models send their webhooks there.
 PUBLIC_URL = env.str("PARLEY_PUBLIC_URL", "").rstrip("/")
 if PUBLIC_URL:

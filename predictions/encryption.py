@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
+ENCRYPTED = "gAAAA"  # how all that Fernet makes begins
 STANDARD_TO_URL_SAFE = str.maketrans("+/", "-_")  # base64 is written in two ways
 
 BAD_KEY = (

@@ -39,7 +39,7 @@ def is_genuine(condition: Condition, body: bytes, headers: Mapping[str, str]) ->
     # The library stops at the first signature that is not `version,base64`, even where a good one follows.
     signatures = [part for part in headers.get(SIGNATURE, "").split() if GOOD_SIGNATURE.fullmatch(part)]
     signed = {ID: headers.get(ID, ""), TIMESTAMP: headers.get(TIMESTAMP, ""), SIGNATURE: " ".join(signatures)}
-    for secret in condition.webhook_secrets:
+    for secret in condition.secrets:
         try:
             Webhook(secret).verify(body, signed, json_parse=False)
         except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):

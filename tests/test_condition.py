@@ -286,17 +286,17 @@ def test_the_newest_secret_and_the_one_before_it_are_kept(host: Provider, clock:
     for secret in ("whsec_one", "whsec_two", "whsec_three"):
         Condition.note_secret(host, secret)
 
-    assert of(host).webhook_secrets == ["whsec_three", "whsec_two"]
+    assert of(host).secrets == ["whsec_three", "whsec_two"]
     assert of(host).secrets_read_at == clock.now
 
 
 def test_the_same_secret_again_does_not_push_the_other_out(host: Provider) -> None:
     for secret in ("whsec_one", "whsec_two", "whsec_two", "whsec_two"):
         Condition.note_secret(host, secret)
-    assert of(host).webhook_secrets == ["whsec_two", "whsec_one"]
+    assert of(host).secrets == ["whsec_two", "whsec_one"]
 
     Condition.note_secret(host, "whsec_one")
-    assert of(host).webhook_secrets == ["whsec_one", "whsec_two"]
+    assert of(host).secrets == ["whsec_one", "whsec_two"]
 
 
 def test_secrets_are_doubted_without_being_forgotten(host: Provider, clock: Clock) -> None:
@@ -305,7 +305,7 @@ def test_secrets_are_doubted_without_being_forgotten(host: Provider, clock: Cloc
     of(host).doubt_secrets()
 
     doubted = of(host)
-    assert doubted.webhook_secrets == ["whsec_one"]
+    assert doubted.secrets == ["whsec_one"]
     assert doubted.secrets_doubted_at == clock.now
     assert doubted.secrets_read_at == clock.now - timedelta(minutes=1)
 

@@ -234,3 +234,21 @@ def test_rotation_names_what_it_could_not_read_and_leaves_it(entered: Provider, 
 
     settings.ENCRYPTION_KEYS = old
     assert entered.own_token
+
+
+def test_what_a_host_signs_with_is_encrypted_and_rotated_too(entered: Provider, settings: Any) -> None:
+    Condition.note_secret(entered, "whsec_CANARY1")
+    Condition.note_secret(entered, "whsec_CANARY2")
+    old, new = settings.ENCRYPTION_KEYS, a_key()
+    assert "CANARY" not in dump()
+    settings.ENCRYPTION_KEYS = [new, *old]
+    call_command("rotate_keys", stdout=StringIO())
+
+    settings.ENCRYPTION_KEYS = [new]
+    assert Condition.objects.of(entered).secrets == ["whsec_CANARY2", "whsec_CANARY1"]
+    settings.ENCRYPTION_KEYS = ["no key"]
+    assert Condition.objects.of(entered).secrets == []
+    Condition.note_secret(entered, "whsec_CANARY3")
+    assert Condition.objects.of(entered).webhook_secrets == []
+    Condition.objects.update(webhook_secrets=["whsec_of_an_older_version"])
+    assert Condition.objects.of(entered).secrets == ["whsec_of_an_older_version"]

@@ -1008,7 +1008,7 @@ def test_f27_a_rotation_with_two_secrets_is_not_noticed(
     assert ended(prediction).output == HELLO
     fake.ledger.wait_for(lambda ledger: len(ledger.webhooks) == 2)
     assert {sent.status for sent in fake.ledger.webhooks} == {204}
-    assert condition(model).webhook_secrets == [secret]
+    assert condition(model).secrets == [secret]
 
 
 # ---------------------------------------------------------------- F29: no such name, no such trust

@@ -164,7 +164,7 @@ def test_the_same_delivery_again_changes_nothing(
 
 
 def secrets(model: Model) -> list[str]:
-    return Condition.objects.of(model.provider).webhook_secrets
+    return Condition.objects.of(model.provider).secrets
 
 
 def test_the_secret_is_read_when_the_worker_starts(

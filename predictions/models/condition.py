@@ -5,12 +5,14 @@ ends the trouble (a circuit breaker). Everything here is written by workers, und
 """
 
 import random
+from contextlib import suppress
 from datetime import datetime, timedelta
 from math import ceil
 
 from django.db import models, transaction
 
 from predictions import clock
+from predictions.encryption import ENCRYPTED, NotDecrypted, decrypt, encrypt
 from predictions.models.catalogue import Provider
 from predictions.pace import Pace
 
@@ -49,7 +51,7 @@ class Condition(models.Model):
     reduced_to = models.FloatField(null=True, blank=True)  # creates a minute, as the host said
     reduced_until = models.DateTimeField(null=True, blank=True)
 
-    webhook_secrets = models.JSONField(default=list, blank=True)  # the newest first
+    webhook_secrets = models.JSONField(default=list, blank=True)  # encrypted, the newest first
     secrets_read_at = models.DateTimeField(null=True, blank=True)
     secrets_doubted_at = models.DateTimeField(null=True, blank=True)  # a delivery did not fit any of them
 
@@ -143,10 +145,31 @@ class Condition(models.Model):
     def note_secret(cls, provider: Provider, secret: str) -> None:
         """Keep the webhook secret that the host tells now, and the one before it."""
         condition = cls.objects.lock(provider)
-        others = [known for known in condition.webhook_secrets if known != secret]
-        condition.webhook_secrets = [secret, *others][:SECRETS_KEPT]
+        others = [known for known in condition.secrets if known != secret]
+        condition.keep_secrets([secret, *others][:SECRETS_KEPT])
         condition.secrets_read_at = clock.now()
         condition.save(update_fields=["webhook_secrets", "secrets_read_at"])
+
+    @property
+    def secrets(self) -> list[str]:
+        """The webhook secrets that can be read; others count as unknown, and answers come by looking."""
+        found = []
+        for kept in self.webhook_secrets:
+            with suppress(NotDecrypted):
+                # Older versions kept them as they are.
+                found.append(decrypt(kept, purpose=self._purpose) if kept.startswith(ENCRYPTED) else kept)
+        return found
+
+    def keep_secrets(self, secrets: list[str]) -> None:
+        """Have `secrets` saved with this row; none where there is no key, which `doctor` tells."""
+        try:
+            self.webhook_secrets = [encrypt(secret, purpose=self._purpose) for secret in secrets]
+        except NotDecrypted:
+            self.webhook_secrets = []
+
+    @property
+    def _purpose(self) -> str:
+        return f"webhooks of provider {self.provider_id}"
 
     def doubt_secrets(self) -> None:
         """Have a worker look for a new webhook secret soon."""

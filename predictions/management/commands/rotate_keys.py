@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.views.decorators.debug import sensitive_variables
 
 from predictions.encryption import NotDecrypted
-from predictions.models import Provider
+from predictions.models import Condition, Provider
 
 
 class Command(BaseCommand):
@@ -18,11 +18,22 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         rows = list(Provider.objects.exclude(encrypted_token=""))
         problems = [problem for row in rows if (problem := rotate(row))]
+        for condition in Condition.objects.exclude(webhook_secrets=[]):
+            rotate_webhook_secrets(condition)
         for problem in problems:
             self.stdout.write(f"✗ {problem}")
         if problems:
             raise CommandError("What is marked with ✗ is as it was. Enter those tokens again in the admin.")
         self.stdout.write(f"{len(rows)} token{'' if len(rows) == 1 else 's'} encrypted with the first key.")
+
+
+def rotate_webhook_secrets(condition: Condition) -> None:
+    """Encrypt what the host signs with anew; what cannot be read is asked for again."""
+    before = condition.webhook_secrets
+    condition.keep_secrets(condition.secrets)
+    unchanged = Condition.objects.filter(pk=condition.pk, webhook_secrets=before)
+    read_at = condition.secrets_read_at if condition.webhook_secrets else None
+    unchanged.update(webhook_secrets=condition.webhook_secrets, secrets_read_at=read_at)
 
 
 @sensitive_variables()

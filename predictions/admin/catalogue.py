@@ -132,17 +132,13 @@ class ProviderAdmin(admin.ModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Provider | None = None) -> Any:
         """Show what concerns a token where there may be one, and to those alone who may change it."""
-        fields = list(super().get_fields(request, obj))
-        for name, is_of_use in (
-            ("token", obj is None or (obj.takes_token and self.has_change_permission(request, obj))),
-            (
-                "forgets_token",
-                obj is not None and bool(obj.encrypted_token) and self.has_change_permission(request, obj),
-            ),
-        ):
-            if name in fields and not is_of_use:
-                fields.remove(name)
-        return fields
+        may_change = obj is None or self.has_change_permission(request, obj)
+        fields = ["name", "slug", "kind", "base_url"]
+        if may_change and (obj is None or obj.takes_token):
+            fields += ["token"]
+        if may_change and obj is not None and obj.encrypted_token:
+            fields += ["forgets_token"]
+        return [*fields, "concurrency", "enabled"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         """The environment decides where its providers are; a host does not become one of another kind."""
@@ -166,7 +162,8 @@ class ProviderAdmin(admin.ModelAdmin):
 def _state_of_token(provider: Provider) -> str:
     """Tell whether there is a token, and nothing of it."""
     if provider.token_of_environment:
-        return "REPLICATE_API_TOKEN is set where Parley runs, and is used instead of what is entered here."
+        stored = " One that was entered is kept here besides." if provider.encrypted_token else ""
+        return f"REPLICATE_API_TOKEN is set where Parley runs, and is used instead of what is entered here.{stored}"
     if not provider.encrypted_token:
         return "Replicate asks for one. It is kept encrypted and never shown again."
     try:

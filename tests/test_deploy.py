@@ -1,10 +1,12 @@
 """What deploys Parley is in step with it: commands, ports, variables, paths, sizes, user ids."""
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -175,3 +177,35 @@ def test_the_guide_names_every_file() -> None:
         assert path.name in GUIDE
     for name in ("Dockerfile", "compose.yaml", "Procfile"):
         assert name in GUIDE
+
+
+# ---------------------------------------------------------------- what is installed at all
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "bin/launch/installer.lock"])
+def test_each_python_package_is_pinned_with_hashes_and_comes_from_the_index(name: str) -> None:
+    lock = (PROJECT / name).read_text()
+    entry = r"[a-z0-9][a-z0-9._-]*==[^ \\\n]+(?: ; [^\\\n]+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+"
+    rest = re.sub(rf"^{entry}", "", lock, flags=re.MULTILINE)
+
+    assert not [line for line in rest.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert "://" not in lock.replace("# ", "")
+
+
+def test_what_runs_is_locked_and_what_the_project_names_is_in_the_lock() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
+    named = {re.split(r"[\[<>=~ ;]", each)[0] for each in project["project"]["dependencies"]}
+
+    assert named <= locked
+    assert "daphne>=4.2.3" in project["project"]["dependencies"]  # below 4.2.2: headers that parsers split differently
+    assert any(each.startswith("django>=5.2.19") for each in project["project"]["dependencies"])
+
+
+def test_packages_of_the_page_run_no_scripts_and_have_hashes() -> None:
+    lock = json.loads((PROJECT / "package-lock.json").read_text())
+
+    assert "ignore-scripts=true" in (PROJECT / ".npmrc").read_text()
+    packages = {name: each for name, each in lock["packages"].items() if name}
+    assert packages
+    assert all(each["integrity"].startswith("sha512-") and "resolved" not in each for each in packages.values())

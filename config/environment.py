@@ -3,12 +3,14 @@
 import base64
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 LARGEST_SECRET = 65_536  # bytes of a mounted file
+LOOKS, PAUSE = 200, 0.01  # at a file that another process is making, and seconds between them
 
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -48,8 +50,19 @@ def read_or_make(path: Path, make: Callable[[], str] = make_secret) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return path.read_text().strip()
+        return _written(path)
     with os.fdopen(descriptor, "w") as file:
         text = make()
         file.write(text)
     return text
+
+
+def _written(path: Path) -> str:
+    """Return what is in the file, for which another process that starts at this moment needs an instant."""
+    for _ in range(LOOKS):
+        if text := path.read_text().strip():
+            return text
+        time.sleep(PAUSE)
+    raise ImproperlyConfigured(
+        f"{path} is empty: it was being made when the machine stopped. Delete it and start again."
+    )

@@ -212,7 +212,7 @@ def test_a_package_that_cannot_be_fetched_is_named_after_the_lists_were_renewed(
 
     monkeypatch.setattr(debian, "_apt_get", apt_get)
 
-    with pytest.raises(Failure, match="Unable to locate package\n.*Install nginx, and start again."):
+    with pytest.raises(Failure, match=r"Unable to locate package\n.*Install nginx, and start again\."):
         debian.unpack("nginx", tmp_path / "nginx", reason="A proxy is needed.")
     assert asked == ["download", "update", "download"]
     assert not (tmp_path / "nginx").exists()

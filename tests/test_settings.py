@@ -4,14 +4,17 @@ import ast
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.environment import secret
+from config import environment
+from config.environment import read_or_make, secret
 from tests.site import outside
+from tests.waiting import WAIT_LIMIT
 
 PROJECT = Path(__file__).parent.parent
 PROGRAMS = [PROJECT / "manage.py", *(PROJECT / "bin").glob("[!.]*")]
@@ -95,3 +98,27 @@ def test_a_file_that_holds_no_secret_is_an_error_in_words(
 
     with pytest.raises(ImproperlyConfigured, match=words):
         secret("TOKEN", {"TOKEN": value, "TOKEN_FILE": str(tmp_path / "secret")})
+
+
+def test_processes_that_start_at_the_same_moment_have_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+
+    def slowly() -> str:
+        reader.start()
+        return "made once"
+
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(read_or_make(path)))
+    made = read_or_make(path, slowly)
+    reader.join(WAIT_LIMIT)
+
+    assert [made, *read] == ["made once", "made once"]
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_key_that_was_never_written_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").touch()
+    monkeypatch.setattr(environment, "PAUSE", 0)
+
+    with pytest.raises(ImproperlyConfigured, match="is empty"):
+        read_or_make(tmp_path / "key")

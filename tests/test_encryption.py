@@ -15,6 +15,7 @@ from django.test import Client
 from chat.models import User
 from predictions import catalogue, checks, encryption
 from predictions.models import Condition, Prediction, Provider
+from predictions.providers import connect_to_replicate
 from tests.conftest import WorkerThread, ended, make_model, move
 from tests.fake_replicate import FakeReplicate
 from tests.people import signed_in, staff
@@ -185,6 +186,14 @@ def test_no_token_reaches_an_address_that_was_written_past_the_admin(
         wait_until(troubled.exists)
 
         assert not thief.ledger.calls
+
+
+def test_a_token_of_another_address_goes_to_no_other_host(entered: Provider, settings: Any) -> None:
+    there = "https://replicate.delivery/a/b.png"
+    assert not connect_to_replicate(entered)._client.may_hold_files(there)
+
+    move(entered, entered.base_url, settings)
+    assert connect_to_replicate(entered)._client.may_hold_files(there)
 
 
 # ---------------------------------------------------------------- the keys

@@ -61,10 +61,14 @@ class Provider(models.Model):
         return self.kind == Provider.Kind.REPLICATE
 
     @property
+    def is_replicate_itself(self) -> bool:
+        """Whether it is where the environment says that Replicate is."""
+        return self.takes_token and self.base_url == settings.REPLICATE_BASE_URL.rstrip("/")
+
+    @property
     def token_of_environment(self) -> str:
         """The environment's token, which wins, where it is for this address; else ""."""
-        is_named = self.takes_token and self.base_url == settings.REPLICATE_BASE_URL.rstrip("/")
-        return settings.REPLICATE_API_TOKEN if is_named else ""
+        return settings.REPLICATE_API_TOKEN if self.is_replicate_itself else ""
 
     @property
     def token(self) -> str:

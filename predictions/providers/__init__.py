@@ -40,7 +40,8 @@ def connect_to_replicate(row: ProviderRow) -> ReplicateProvider:
         row.base_url,
         headers={"Authorization": f"Bearer {token}"},
         refusal=refusal,
-        stream_hosts=settings.REPLICATE_STREAM_HOSTS,
-        file_hosts=settings.REPLICATE_FILE_HOSTS,
+        # A token that was entered for another address goes nowhere else.
+        stream_hosts=settings.REPLICATE_STREAM_HOSTS if row.is_replicate_itself else (),
+        file_hosts=settings.REPLICATE_FILE_HOSTS if row.is_replicate_itself else (),
     )
     return ReplicateProvider(client, ReadBudget(row))

@@ -25,8 +25,8 @@ KNOWN = json.loads((Path(__file__).parent / "data/replicate/replicate-error-bodi
 
 # How Replicate's own sentence begins, the error that it means here, and how ours ends: with what somebody can do.
 MEANINGS = [
-    ("You did not pass a valid", AccountRefused, "Whoever hosts Parley must set REPLICATE_API_TOKEN."),
-    ("You did not pass an", AccountRefused, "Whoever hosts Parley must set REPLICATE_API_TOKEN."),
+    ("You did not pass a valid", AccountRefused, "or an admin enter another token at the provider."),
+    ("You did not pass an", AccountRefused, "or an admin enter another token at the provider."),
     ("You have insufficient credit", AccountRefused, "must add some; that takes a few minutes."),
     ("The specified training", ProviderRefused, "An admin can choose another one."),
     ("The requested resource", ProviderRefused, "An admin can choose another one."),

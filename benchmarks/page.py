@@ -13,17 +13,15 @@ is told twice: as it took, and by the processor's time that it took, in which ot
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from benchmarks.figures import Figures, show
 from benchmarks.paging import answering, libraries, reading
 from benchmarks.paging.stage import Stage, running_stage
 
 RUNS = 3  # of what is told as the best of several
 NAMES = ("answer", "heap", "idle", "conversation", "scripts", "library")
-
-Figures = dict[str, dict[str, Any]]  # JSON: for each figure its values and their setting
 
 
 def main() -> None:
@@ -57,19 +55,6 @@ def measure(chosen: list[str], *, runs: int, quick: bool) -> Figures:
     if "library" in chosen:
         figures |= libraries.measure(quick=quick)
     return figures
-
-
-def show(figures: Figures) -> None:
-    print()
-    for label, value, setting in rows(figures):
-        print(f"{label:58} {value:10,.2f}   {setting}")
-
-
-def rows(figures: Figures) -> Iterator[tuple[str, float, str]]:
-    for name, figure in figures.items():
-        for part, value in figure.items():
-            if part != "setting":
-                yield name if part == "value" else f"{name}, {part}", value, figure["setting"]
 
 
 if __name__ == "__main__":

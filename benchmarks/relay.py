@@ -15,10 +15,10 @@ runs on the machine is told with each measurement: where that is much, times mea
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from benchmarks.figures import Figures, show
 from benchmarks.relaying import processes
 from benchmarks.relaying.control import RunFailed
 from benchmarks.relaying.fleet import running_fleet
@@ -36,8 +36,6 @@ SEARCH_RAMP, SEARCH_SECONDS = 2.0, 5.0
 TRIES = 2  # before streams count as too many: whatever else runs can spoil one
 WARM_UP = 20  # streams
 OVER = "PostgreSQL and Redis"
-
-Figures = dict[str, dict[str, Any]]  # JSON: for each figure its values and their setting
 
 
 def main() -> None:
@@ -177,19 +175,6 @@ class Bench:
     def _ramp(streams: int) -> float:
         """Return the seconds in which so many streams begin."""
         return min(streams / BEGINNINGS, LONGEST_RAMP)
-
-
-def show(figures: Figures) -> None:
-    print()
-    for label, value, setting in rows(figures):
-        print(f"{label:40} {value:10,.2f}   {setting}")
-
-
-def rows(figures: Figures) -> Iterator[tuple[str, float, str]]:
-    for name, figure in figures.items():
-        for part, value in figure.items():
-            if part != "setting":
-                yield name if part == "value" else f"{name}, {part}", value, figure["setting"]
 
 
 if __name__ == "__main__":

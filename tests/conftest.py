@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser
 
@@ -34,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def alice(db: None) -> User:
     return User.objects.create_user("alice", password="correct horse")
+
+
+@pytest.fixture
+def page(client: Client, alice: User) -> Client:
+    """A browser in which alice is signed in; tests that need a real one have one of their own."""
+    client.force_login(alice)
+    return client
 
 
 @pytest.fixture
@@ -186,13 +194,18 @@ def offered() -> str:
 
 
 @pytest.fixture(scope="module")
-def site(host: FakeReplicate, offered: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    environment = {
+def site_environment(host: FakeReplicate, offered: str) -> dict[str, str]:
+    """The settings of `site`."""
+    return {
         "REPLICATE_API_TOKEN": host.token,
         "PARLEY_REPLICATE_URL": host.url,
         "PARLEY_REPLICATE_MODELS": offered,
     }
-    with Site(tmp_path_factory.mktemp("site"), environment) as site:
+
+
+@pytest.fixture(scope="module")
+def site(site_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("site"), site_environment) as site:
         yield site
 
 

@@ -23,15 +23,8 @@ BROKEN = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE", "ERR_NETWORK
 
 
 @pytest.fixture(scope="module")
-def site(host: FakeReplicate, offered: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    environment = {
-        "REPLICATE_API_TOKEN": host.token,
-        "PARLEY_REPLICATE_URL": host.url,
-        "PARLEY_REPLICATE_MODELS": offered,
-        "PARLEY_BEHIND_TLS": "true",
-    }
-    with Site(tmp_path_factory.mktemp("site"), environment) as site:
-        yield site
+def site_environment(site_environment: dict[str, str]) -> dict[str, str]:
+    return {**site_environment, "PARLEY_BEHIND_TLS": "true"}
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,6 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def conversation(alice: User, model: Model) -> Conversation:
     """Two questions, each with its answer."""
     conversation = Conversation.begin(alice, "First?", message_id=uuid.uuid4(), model=model)

@@ -19,12 +19,6 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def conversation(alice: User, model: Model) -> Conversation:
     return Conversation.begin(
         alice, "Count.", message_id=uuid.uuid4(), model=model, parameters={"max_tokens": "100", "temperature": "0.2"}

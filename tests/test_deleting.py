@@ -27,12 +27,6 @@ LONG_AGO = timedelta(hours=2)
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def conversation(alice: User, model: Model) -> Conversation:
     """Three questions, each with its answer."""
     conversation = Conversation.begin(alice, "First?", message_id=uuid.uuid4(), model=model)

@@ -16,13 +16,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    """A browser in which alice is signed in."""
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def conversation(page: Client, model: Model) -> Conversation:
     """One with two answers to its question, of which the second is shown, with files."""
     begun = begin(page, model, "What is a “quince”?")

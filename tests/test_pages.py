@@ -22,13 +22,6 @@ pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 
 
-@pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    """A browser in which alice is signed in."""
-    client.force_login(alice)
-    return client
-
-
 def fields(model: Model, text: str = "Hi", **more: Any) -> dict[str, Any]:
     return {"id": str(uuid.uuid4()), "text": text, "model": model.slug, **more}
 

@@ -32,12 +32,6 @@ def answer(alice: User, model: Model) -> Message:
     return answer
 
 
-@pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
 def rate(client: Client, answer: Message, rating: Any, **options: Any) -> Any:
     return client.post(reverse("chat:message_rate", args=[answer.pk]), {"rating": rating}, **options)
 

@@ -132,12 +132,6 @@ def old(parrot: Model) -> Version:
     return parrot.versions.last()
 
 
-@pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
 def ask(owner: User, model: Model, text: str = "Name three rivers.") -> Message:
     """Have `owner` ask in a new conversation; return the answer, which a worker may be writing."""
     return Conversation.begin(owner, text, message_id=uuid.uuid4(), model=model).branch()[-1]

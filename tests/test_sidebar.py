@@ -28,13 +28,6 @@ LONG_AGO = timedelta(hours=2)
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    """A browser in which alice is signed in."""
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def conversation(page: Client, model: Model) -> Conversation:
     """One that was begun and answered."""
     begun = begin(page, model, "What is a quince?")

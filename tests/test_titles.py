@@ -24,12 +24,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def page(client: Client, alice: User) -> Client:
-    client.force_login(alice)
-    return client
-
-
-@pytest.fixture
 def titler(model: Model, fake: FakeReplicate) -> Model:
     """The model that makes titles."""
     fake.catalogue.add_model("acme/titler", is_official=True)

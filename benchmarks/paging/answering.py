@@ -1,13 +1,10 @@
 """A long answer while it is written, and what it leaves behind."""
 
-from typing import Any
-
+from benchmarks.figures import Figures
 from benchmarks.paging.answers import write_answer
 from benchmarks.paging.chromium import Instruments, cpu_of
 from benchmarks.paging.stage import Stage
 from benchmarks.relaying.control import RunFailed
-
-Figures = dict[str, dict[str, Any]]
 
 RATE = 300.0  # tokens a second
 QUICK_RATE = 3_000.0

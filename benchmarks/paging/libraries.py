@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import urlencode
 
+from benchmarks.figures import Figures
 from benchmarks.relaying.control import PROJECT, Remote
 from tests.services import real_postgres
 from tests.site import outside
-
-Figures = dict[str, dict[str, Any]]
 
 SIZE = {"conversations": 10_000, "messages": 1_000_000, "others": 1_000}
 QUICK_SIZE = {"conversations": 100, "messages": 10_000, "others": 10}

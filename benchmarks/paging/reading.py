@@ -3,13 +3,11 @@
 import gzip
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Page, Response
 
+from benchmarks.figures import Figures
 from benchmarks.paging.stage import Stage
-
-Figures = dict[str, dict[str, Any]]
 
 MESSAGES = 2_000
 NODE = next(

@@ -4,16 +4,17 @@ import uuid
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import BaseUserCreationForm
 
-from chat.models import Message, User
+from chat.models import User
 from predictions.attachments import MOST
 from predictions.models import Model, Prediction
 from predictions.models.prediction import NOTE_LIMIT
 from predictions.parameter_fields import FIELDS_MOST, LONGEST
 from predictions.pins import InputRefused, NothingAnswers
+from predictions.upload_views import NOT_ALLOWED
 
-LONGEST_MESSAGE = 32_000  # characters
 NOT_NOTED = {
     "rating": "Nothing was noted: an answer is good, bad or not rated. Press one of the thumbs below it.",
     "reason": "Nothing was noted: choose one of the reasons, or none.",
@@ -37,13 +38,20 @@ class UploadsField(forms.Field):
         return keys
 
 
+class MessageField(forms.CharField):
+    """A text, whose line ends count as one character each, though browsers send two."""
+
+    def to_python(self, value: Any) -> str:  # what a browser sends
+        return (super().to_python(value) or "").replace("\r\n", "\n")
+
+
 class MessageForm(forms.Form):
     """A question to a model. `id` is made in the browser, so that sending twice is asking once."""
 
     id = forms.UUIDField(widget=forms.HiddenInput)
-    text = forms.CharField(
+    text = MessageField(
         label="Message",
-        max_length=LONGEST_MESSAGE,
+        max_length=settings.MESSAGE_LIMIT,
         strip=True,
         error_messages={"required": "Write a message first."},
     )
@@ -57,10 +65,13 @@ class MessageForm(forms.Form):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:  # those of forms.Form
         super().__init__(*args, **kwargs)
         self.fields["model"].queryset = Model.objects.for_user(user)  # type: ignore[attr-defined]
+        self._user = user
 
-    def clean_text(self) -> str:
-        text: str = self.cleaned_data["text"]
-        return text.replace("\r\n", "\n")
+    def clean_uploads(self) -> list[uuid.UUID]:
+        uploads: list[uuid.UUID] = self.cleaned_data["uploads"]
+        if uploads and not self._user.may_upload:
+            raise forms.ValidationError(NOT_ALLOWED)
+        return uploads
 
     def clean(self) -> dict[str, Any]:
         names = [name for name in self.data if name.startswith(PARAMETER)][:FIELDS_MOST]
@@ -84,11 +95,6 @@ class MessageForm(forms.Form):
     def _tell_at(self, name: str, problem: str) -> None:
         # Fields of the panel are those of a version, and none of this form’s.
         self.errors[name] = self.error_class([problem])
-
-    def check_id_is_free_for(self, user: User) -> None:
-        """Refuse an id that is a message of somebody else's."""
-        if Message.objects.filter(pk=self.cleaned_data["id"]).exclude(conversation__owner=user).exists():
-            self.add_error("id", "This message could not be sent. Reload the page and send it again.")
 
 
 class RatingForm(forms.Form):

@@ -46,18 +46,25 @@ class Places:
         self._each = each
         self._taken: Counter[Hashable] = Counter()
 
-    @contextmanager
-    def take(self, person: Hashable) -> Iterator[None]:
-        """Hold one of `person`'s places; raise TooManyConnections if all are taken."""
+    def enter(self, person: Hashable) -> None:
+        """Take one of `person`'s places; raise TooManyConnections if all are taken."""
         if self._taken[person] >= self._each:
             raise TooManyConnections
         self._taken[person] += 1
+
+    def leave(self, person: Hashable) -> None:
+        self._taken[person] -= 1
+        if not self._taken[person]:
+            del self._taken[person]
+
+    @contextmanager
+    def take(self, person: Hashable) -> Iterator[None]:
+        """Hold one of `person`'s places; raise TooManyConnections if all are taken."""
+        self.enter(person)
         try:
             yield
         finally:
-            self._taken[person] -= 1
-            if not self._taken[person]:
-                del self._taken[person]
+            self.leave(person)
 
 
 places = Places(CONNECTIONS)

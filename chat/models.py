@@ -42,6 +42,19 @@ TITLE_LENGTH = 60  # characters of the first question that become the title
 class User(AbstractUser):
     """Who uses Parley."""
 
+    @property
+    def enters_admin(self) -> bool:
+        """Whether the administration is open to them: by rank, or as a member of a group that carries the right."""
+        return self.is_active and (self.is_staff or self.has_perm("people.enter_admin"))
+
+    @property
+    def may_upload(self) -> bool:
+        return self.has_perm("people.upload_files")
+
+    @property
+    def may_export(self) -> bool:
+        return self.has_perm("people.export_conversations")
+
 
 class SetupToken(models.Model):
     """The right to make the first admin, printed once in the terminal; only its digest is kept."""
@@ -54,7 +67,7 @@ class SetupToken(models.Model):
     @classmethod
     def issue(cls) -> str | None:
         """Make a new token in the place of any older one; None if there is an admin already."""
-        if User.objects.filter(is_superuser=True).exists():
+        if _has_admin():
             return None
         token = secrets.token_urlsafe(24)
         cls.objects.update_or_create(pk=1, defaults={"digest": _digest(token)})
@@ -62,17 +75,21 @@ class SetupToken(models.Model):
 
     @classmethod
     def is_good(cls, token: str) -> bool:
-        return cls.objects.filter(digest=_digest(token)).exists()
+        return cls.objects.filter(digest=_digest(token)).exists() and not _has_admin()
 
     @classmethod
     @transaction.atomic
     def redeem(cls, token: str, username: str, password: str) -> User | None:
-        """Spend `token` on the first admin; None if it was spent or replaced."""
+        """Spend `token` on the first admin; None if it was spent or replaced, or if there is an admin by now."""
         # Whoever deletes the row makes the admin: of fifty that try at once, one does.
         deleted, _ = cls.objects.filter(digest=_digest(token)).delete()
-        if not deleted:
+        if not deleted or _has_admin():
             return None
         return User.objects.create_superuser(username, password=password)
+
+
+def _has_admin() -> bool:
+    return User.objects.filter(is_superuser=True).exists()
 
 
 def _digest(token: str) -> str:
@@ -81,6 +98,10 @@ def _digest(token: str) -> str:
 
 class AlreadyAnswering(Exception):
     """The conversation's last answer is still being written."""
+
+
+class IdTaken(Exception):
+    """A message of another conversation has this id."""
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -179,8 +200,10 @@ class Conversation(models.Model):
                     conversation = cls.objects.create(owner=owner, title=make_title(text), model=model)
                     conversation.ask(text, message_id=message_id, model=model, **beside)
                 return conversation
-        except IntegrityError:  # sent twice at once, and the other one was quicker
-            return known.get()
+        except IdTaken:
+            if (quicker := known.first()) is None:
+                raise
+            return quicker  # sent twice at once
 
     @transaction.atomic
     def ask(
@@ -197,7 +220,7 @@ class Conversation(models.Model):
 
         It comes at the end, or begins a branch beside the question `instead_of`, whose files and parameters it keeps.
         `uploads` are its files, `parameters` what was typed beside it. `message_id` makes it idempotent: the same id
-        again is the same question. Raises AlreadyAnswering or NothingAnswers; then nothing is written.
+        again is the same question. Raises AlreadyAnswering, NothingAnswers or IdTaken; then nothing is written.
         """
         self._lock()
         known = self.messages.filter(pk=message_id).first()
@@ -211,7 +234,10 @@ class Conversation(models.Model):
             branch = self._path_to(self.tree.parent_of(instead_of.pk))
             sources = sources or instead_of.input_files
             again = instead_of.following.prediction if instead_of.following else None
-        question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
+        try:
+            question = self._add(branch[-1] if branch else None, pk=message_id, role=Message.Role.USER, text=text)
+        except IntegrityError as error:
+            raise IdTaken from error
         self._answer([*branch, question], model, sources=sources, parameters=parameters, again=again)
         return question
 
@@ -370,6 +396,7 @@ class Conversation(models.Model):
         for message in found:
             message.conversation = self
             message.siblings = tree.siblings_of(message.pk)
+            message.is_newest = message.pk == tree.newest
             message.above = tree.parent_of(message.pk)
         for message, after in pairwise(found):
             message.following = after
@@ -415,20 +442,28 @@ class Conversation(models.Model):
         if not Model.objects.for_user(self.owner).filter(pk=model.pk).exists():
             raise NothingAnswers(NOT_OFFERED)
 
-    def _last_of(self, model: Model) -> Prediction | None:
-        """The newest prediction of `model` here whose version this conversation keeps."""
+    def _last_of(self, model: Model, shown: Sequence["Message"] = ()) -> Prediction | None:
+        """The newest prediction of `model` here whose version this conversation keeps.
+
+        Not asked of the database where the end of what is `shown` has it.
+        """
+        end = shown[-1] if shown and shown[-1].is_newest and self.moved_at is None else None
+        if end is not None and end.prediction is not None and end.prediction.model_id == model.pk:
+            return end.prediction
         asked = Prediction.objects.filter(message__conversation=self, model=model)
         asked = asked.select_related("version").defer("version__openapi_schema")
         if self.moved_at is not None:
             asked = asked.filter(created_at__gt=self.moved_at)
         return asked.order_by("-message__ordinal").first()
 
-    def kept_and_current(self, model: Model, here: Standing) -> tuple[Version, Version] | None:
+    def kept_and_current(
+        self, model: Model, here: Standing, *, shown: Sequence["Message"] = ()
+    ) -> tuple[Version, Version] | None:
         """The version of `model` that this conversation keeps and the one that would answer it now, if they differ.
 
-        `here` is what answers for new conversations.
+        `here` is what answers for new conversations; `shown` are messages that were read already.
         """
-        last = self._last_of(model)
+        last = self._last_of(model, shown)
         if last is None or last.version is None:
             return None
         me: dict[str, Any] = {"user": self.owner, "conversation": self.pk}
@@ -601,6 +636,11 @@ class Message(models.Model):
     def above(self) -> uuid.UUID | None:
         """The message that stands above it."""
         return self.conversation.tree.parent_of(self.pk)
+
+    @cached_property
+    def is_newest(self) -> bool:
+        """Whether no other message of its conversation was written later."""
+        return self.conversation.tree.newest == self.pk
 
     @property
     def place(self) -> int:

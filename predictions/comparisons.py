@@ -23,7 +23,8 @@ MOST_VERSIONS = 4
 def begin(prompts: Sequence[Prompt], versions: Sequence[Version], *, user: Any) -> Comparison:
     """Ask each of `versions` what each of `prompts` asks; the first version is what the others are judged against.
 
-    A version that cannot be asked one of them has a problem in the place of a prediction.
+    A version that cannot be asked one of them has a problem in the place of a prediction. Raises NothingAnswers, and
+    asks nothing, where that would be more than may be asked.
     """
     assert len(prompts) * len(versions) <= MOST_TRIALS  # noqa: S101 - the form sees to it
     comparison = Comparison.objects.create(created_by=user)
@@ -37,7 +38,7 @@ def begin(prompts: Sequence[Prompt], versions: Sequence[Version], *, user: Any) 
 
 @transaction.atomic
 def try_out(model: Model, version: Version, text: str, *, user: Any) -> Trial:
-    """Ask `version` one thing, by what `model` says even if that is not saved."""
+    """Ask `version` one thing, by what `model` says even if that is not saved; raise NothingAnswers as `begin` does."""
     version.model = model
     trial = _try(version, [Turn("user", text)], user=user)
     _call_workers()
@@ -47,7 +48,7 @@ def try_out(model: Model, version: Version, text: str, *, user: Any) -> Trial:
 def _try(version: Version, turns: Sequence[Turn], *, user: Any, case: Case | None = None) -> Trial:
     choice = Choice(version, Prediction.Chosen.NAMED)
     try:
-        prediction, problem = choice.ask(choice.input_for(turns), user=user), ""
+        prediction, problem = choice.ask(choice.input_for(turns), user=user, is_trial=True), ""
     except InputRefused as error:
         prediction, problem = None, str(error)
     return Trial.objects.create(case=case, version=version, prediction=prediction, problem=problem)

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
-from predictions import validation
+from predictions import metrics, validation
 from predictions.families import Family
-from predictions.models import Model, Pin, Prediction, Version
+from predictions.models import LimitReached, Limits, Model, Pin, Prediction, Version
 from predictions.prompts import Turn, build_input, holds_conversations
 from predictions.standing import answering
 
@@ -60,17 +61,29 @@ class Choice:
             family=self.family,
         )
 
+    @transaction.atomic
     def ask(
-        self, given: dict[str, Any], *, user: Any = None, to_come: Collection[str] = (), is_background: bool = False
+        self,
+        given: dict[str, Any],
+        *,
+        user: Any = None,
+        to_come: Collection[str] = (),
+        is_background: bool = False,
+        is_trial: bool = False,
     ) -> Prediction:
         """Write a prediction down that asks this version with the input `given`, for `user` or for nobody.
 
         The inputs in `to_come` are added afterwards. One in the background has its turn when nobody waits for an
-        answer. Raises InputRefused.
+        answer. Raises InputRefused, or NothingAnswers where `Limits` say so: whatever is asked is asked here.
         """
         problems = validation.problems(self.version.inputs, given)
         if problems := {name: problem for name, problem in problems.items() if name not in to_come}:
             raise InputRefused(problems)
+        try:
+            Limits.reserve(user, is_background=is_background, is_trial=is_trial)
+        except LimitReached as error:
+            metrics.REFUSED.labels(error.reason).inc()
+            raise NothingAnswers(str(error)) from error
         price = self.family.price
         return Prediction.objects.create(
             user=user,

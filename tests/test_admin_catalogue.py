@@ -22,7 +22,8 @@ from tests.cog import CogServer, start_cog_server
 from tests.conftest import make_model, move
 from tests.fake_replicate import CHAT_SCHEMA, DEPLOYMENT, OFFICIAL_MODEL, VERSIONED_MODEL, FakeReplicate
 from tests.people import signed_in, staff
-from tests.site import PROJECT, Site
+from tests.prepared import PROJECT
+from tests.site import Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -608,6 +609,7 @@ def test_a_page_of_a_model_takes_few_queries_however_many_versions_it_has(
 BOX = "Paste a reference, or search Replicate"
 
 
+@pytest.mark.browser
 def test_an_admin_adds_models_by_pasting_and_by_searching(fake: FakeReplicate, tmp_path: Path) -> None:
     fake.catalogue.add_model("acme/poet", versions=3, description="Writes poems", run_count=1_500)
     environment = {

@@ -1,5 +1,5 @@
-"""The admin: the catalogue, the pins, and how predictions went."""
+"""The admin: the catalogue, the pins, how predictions went, and how many there may be."""
 
-from predictions.admin import catalogue, comparisons, pins, predictions
+from predictions.admin import catalogue, comparisons, limits, pins, predictions
 
-__all__ = ["catalogue", "comparisons", "pins", "predictions"]
+__all__ = ["catalogue", "comparisons", "limits", "pins", "predictions"]

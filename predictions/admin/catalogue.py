@@ -28,6 +28,7 @@ from django.views.decorators.http import require_POST
 from predictions import catalogue, comparisons, pins, providers, validation
 from predictions.admin import adding
 from predictions.admin.addresses import key_in
+from predictions.admin.boxes import BOXES
 from predictions.admin.hosts import PATIENCE
 from predictions.admin.model_page import TryForm, context_for, fieldsets_of, trial_context
 from predictions.admin.parameters import ModelForm, form_for
@@ -121,7 +122,7 @@ class ProviderForm(forms.ModelForm):
 @admin.register(Provider)
 class ProviderAdmin(admin.ModelAdmin):
     form = ProviderForm
-    list_display = ("name", "kind", "base_url", "concurrency", "enabled", "state")
+    list_display = ("name", "kind", "address", "concurrency", "enabled", "state")
     list_select_related = ("condition",)
     search_fields = ("name", "base_url")
     prepopulated_fields = {"slug": ("name",)}
@@ -133,7 +134,8 @@ class ProviderAdmin(admin.ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Provider | None = None) -> Any:
         """Show what concerns a token where there may be one, and to those alone who may change it."""
         may_change = obj is None or self.has_change_permission(request, obj)
-        fields = ["name", "slug", "kind", "base_url"]
+        is_fixed = obj is not None and (obj.from_environment or not may_change)
+        fields = ["name", "slug", "kind", "address" if is_fixed else "base_url"]
         if may_change and (obj is None or obj.takes_token):
             fields += ["token"]
         if may_change and obj is not None and obj.encrypted_token:
@@ -144,10 +146,16 @@ class ProviderAdmin(admin.ModelAdmin):
         """The environment decides where its providers are; a host does not become one of another kind."""
         if obj is None:
             return ()
-        return ("kind", "slug", "base_url") if obj.from_environment else ("kind", "slug")
+        # `base_url` is shown as `address`, but the form has it unless it is named here.
+        return ("kind", "slug", "address", *(["base_url"] if obj.from_environment else []))
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Provider | None = None) -> dict[str, Any]:
         return {} if obj else self.prepopulated_fields
+
+    @admin.display(description="address", ordering="base_url")
+    def address(self, provider: Provider) -> str:
+        """Its text alone: a host is not visited by a click, and a click would tell it of the admin."""
+        return provider.base_url
 
     @admin.display(description="how it is")
     def state(self, provider: Provider) -> str:
@@ -186,6 +194,7 @@ class ModelList(ChangeList):
 @admin.register(Model)
 class ModelAdmin(admin.ModelAdmin):
     form = ModelForm
+    formfield_overrides = BOXES
     list_display = ("order", "titled", "provider", "answering", "enabled")
     list_display_links = ("titled",)
     list_editable = ("order", "enabled")
@@ -380,7 +389,13 @@ class ModelAdmin(admin.ModelAdmin):
         asked = TryForm(request.POST)
         if not (asked.is_valid() & form.is_valid()) or form.version is None:
             return self._try_refused(request, pk, form, asked)
-        trial = comparisons.try_out(form.instance, form.version, asked.cleaned_data["try_prompt"], user=request.user)
+        try:
+            trial = comparisons.try_out(
+                form.instance, form.version, asked.cleaned_data["try_prompt"], user=request.user
+            )
+        except pins.NothingAnswers as error:
+            asked.add_error("try_prompt", str(error))
+            return self._try_refused(request, pk, form, asked)
         if _wants_json(request):
             html = render_to_string("admin/predictions/model/_trial.html", trial_context(trial), request)
             return JsonResponse({"html": html})

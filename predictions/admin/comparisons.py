@@ -21,6 +21,7 @@ from predictions import comparisons
 from predictions.admin.addresses import key_in
 from predictions.admin.comparison_forms import ComparisonForm, SavedPromptForm, VerdictForm
 from predictions.models import Case, Comparison, Model, Pin, SavedPrompt, Trial
+from predictions.pins import NothingAnswers
 from predictions.prompts import Turn
 from predictions.receipts import Words, compare_words
 
@@ -135,11 +136,15 @@ class ComparisonAdmin(admin.ModelAdmin):
         }
         form = ComparisonForm(request.POST or None, model=model, initial=initial)
         if request.method == "POST" and form.is_valid():
-            comparison = comparisons.begin(
-                form.chosen_prompts(user=request.user), form.chosen_versions(), user=request.user
-            )
-            self.log_addition(request, comparison, [{"added": {}}])
-            return HttpResponseRedirect(_address(comparison.pk))
+            try:
+                comparison = comparisons.begin(
+                    form.chosen_prompts(user=request.user), form.chosen_versions(), user=request.user
+                )
+            except NothingAnswers as error:
+                form.add_error(None, str(error))
+            else:
+                self.log_addition(request, comparison, [{"added": {}}])
+                return HttpResponseRedirect(_address(comparison.pk))
         return self._page(
             request,
             "add",
@@ -160,7 +165,11 @@ class ComparisonAdmin(admin.ModelAdmin):
         if any(not version.answers for version in versions):
             messages.error(request, "Nothing was run: one of these versions is gone at its host.")
             return HttpResponseRedirect(_address(pk))
-        comparison = comparisons.begin(list(before.cases.all()), versions, user=request.user)
+        try:
+            comparison = comparisons.begin(list(before.cases.all()), versions, user=request.user)
+        except NothingAnswers as error:
+            messages.error(request, f"Nothing was run. {error}")
+            return HttpResponseRedirect(_address(pk))
         self.log_addition(request, comparison, [{"added": {}}])
         return HttpResponseRedirect(_address(comparison.pk))
 

@@ -291,6 +291,7 @@ class Prediction(models.Model):
             ),
             models.Index(fields=["-created_at"], name="prediction_substituted", condition=Q(is_substituted=True)),
             models.Index(fields=["version", "-created_at"], name="prediction_of_version"),
+            models.Index(fields=["-created_at"], name="prediction_paid", condition=Q(cost__isnull=False)),
         ]
         constraints = [models.CheckConstraint(condition=Q(status__in=STATUSES), name="prediction_status_is_known")]
 

@@ -32,7 +32,7 @@ def message_edit(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     if request.method == "GET":
         return _page(request, "message_edit", question, text=question.text)
     form = MessageForm(_with_defaults(request, question), user=request.user)
-    if ask_with(form, request.user, partial(conversation.ask, instead_of=question)):
+    if ask_with(form, partial(conversation.ask, instead_of=question)):
         return show_conversation(request, conversation, status=201)
     problem = " ".join(str(error) for errors in form.errors.values() for error in errors)
     if wants_json(request):
@@ -60,7 +60,7 @@ def message_show(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """Show the branch that a message is on."""
     shown = _load_message(request, message)
     shown.conversation.show(shown)
-    return show_conversation(request, shown.conversation, place=f"#message-{shown.pk}")
+    return show_conversation(request, shown.conversation, place=f"?message={shown.pk}#message-{shown.pk}")
 
 
 @require_POST

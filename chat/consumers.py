@@ -1,8 +1,10 @@
 """The socket: one for each tab."""
 
-from contextlib import ExitStack
+from contextlib import suppress
 from typing import Any
 
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from chat import news
@@ -24,11 +26,23 @@ class TabConsumer(AsyncWebsocketConsumer):
     """
 
     tab: Tab | None = None
+    has_place = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # as ASGI has them
-        # `disconnect` is not called for a consumer that is cancelled.
-        with ExitStack() as self._places, metrics.SOCKETS.track_inprogress():
-            await super().__call__(scope, receive, send)
+        self.scope, self.base_send = scope, send
+        with metrics.SOCKETS.track_inprogress(), suppress(StopConsumer):
+            try:
+                while True:
+                    await self.dispatch(await receive())
+            finally:
+                # `disconnect` is not called for a consumer that is cancelled.
+                if self.has_place:
+                    places.leave(self.scope["user"].pk)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # By itself channels has a task for each socket and, with each frame, goes to another thread to close
+        # connections to the database, of which there are none.
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         await self.accept()
@@ -37,12 +51,13 @@ class TabConsumer(AsyncWebsocketConsumer):
             await self.close(NOT_SIGNED_IN)
             return
         try:
-            self._places.enter_context(places.take(user.pk))
+            places.enter(user.pk)
         except TooManyConnections:
             await self._send_away(CROWDED)
             return
+        self.has_place = True
         self._allowance = Bucket()
-        self.tab = Tab(user, self._tell, self._fail)
+        self.tab = Tab(user, self.scope["session"].session_key, self._tell, self._fail)
         await self.tab.start()
 
     async def disconnect(self, code: int) -> None:

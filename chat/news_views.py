@@ -25,6 +25,8 @@ from chat.leaving import LEAVE
 from chat.limits import CROWDED, RETRY_AFTER, TooManyConnections, places
 from chat.models import User
 from chat.tab import FOLLOWED, Tab
+from chat.walls import ALWAYS as WALLS
+from chat.walls import is_own_origin
 from predictions import metrics
 from predictions.runner import cancel_once
 
@@ -39,7 +41,7 @@ Scope = dict[str, Any]  # as ASGI has it
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-ALWAYS = {"Cache-Control": "no-store, no-transform", "X-Content-Type-Options": "nosniff"}
+ALWAYS = {"Cache-Control": "no-store, no-transform", "Content-Security-Policy": "default-src 'none'", **WALLS}
 JSON = {"Content-Type": "application/json"}
 CLOSE = {"Connection": "close"}  # whoever comes back is not to come back to a process that is about to end
 EVENT_STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no", **CLOSE}
@@ -60,7 +62,8 @@ async def tell_news(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         user, request = scope["user"], _understand(scope)
         with places.take(user.pk), metrics.STREAMS.track_inprogress():
-            await (_stream if request.wants_stream else _poll)(Reader(user, request.frames, receive), request, send)
+            reader = Reader(user, scope["session"].session_key, request.frames, receive)
+            await (_stream if request.wants_stream else _poll)(reader, request, send)
     except TooManyConnections:
         metrics.REFUSED.labels("crowded").inc()
         await _answer(send, 429, _detail(CROWDED), {"Retry-After": str(RETRY_AFTER)})
@@ -80,7 +83,8 @@ def _understand(scope: Scope) -> Request:
     if scope["method"] != "GET":
         raise Refused(405, "News are only read.", {"Allow": "GET"})
     # Cookies of other sites' requests stay away by themselves, but not those of a neighbour under the same domain.
-    if headers.get(b"sec-fetch-site", b"same-origin") not in {b"same-origin", b"none"}:
+    is_own = headers.get(b"sec-fetch-site", b"same-origin") in {b"same-origin", b"none"}
+    if not is_own or (b"origin" in headers and not is_own_origin(scope)):
         raise Refused(403, "News are for this site's own pages.")
     if not scope["user"].is_authenticated:
         raise Refused(401, "Sign in.")
@@ -148,13 +152,13 @@ async def _poll(reader: "Reader", request: Request, send: Send) -> None:
 class Reader:
     """A tab whose frames wait here until there is room for them on their way."""
 
-    def __init__(self, user: User, frames: list[str], receive: Receive) -> None:
+    def __init__(self, user: User, session: str, frames: list[str], receive: Receive) -> None:
         self._asked = frames
         self._receive = receive
         self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._failed = asyncio.Event()
         self.is_sent_away = False  # by the server, which is about to end
-        self._tab = Tab(user, self._waiting.put, self._fail)
+        self._tab = Tab(user, session, self._waiting.put, self._fail)
 
     @property
     def has_failed(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -14,6 +15,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST
 
 from chat.models import AlreadyAnswering, Message
+from chat.sidebar_views import EXPORT
 from chat.views import STILL_ANSWERING, load_answer, show_conversation, wants_json
 from predictions import schema_diff, validation
 from predictions.events import clean
@@ -43,6 +45,7 @@ def receipt_detail(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
 
 
 @require_GET
+@permission_required(EXPORT, raise_exception=True)
 def receipt_download(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     """The same as JSON, to keep."""
     receipt = Receipt.of(_prediction(_load_answer(request, message)))

@@ -20,6 +20,7 @@ from chat.words import INDEXED, Query, fold
 CANDIDATES = 200  # the newest messages that have all the words
 RANKED = 20_000  # characters of each that are looked at to rank it
 SHOWN = 50  # results
+MERGED, MOST_MERGES = 500, 1_000  # pages of SQLite's index that are merged at once, and how often that is done in a row
 BEFORE, SNIPPET = 60, 240  # characters of a snippet before its first hit, and in all
 MOST_COUNTED = 5  # hits in one message; more do not make it better
 NOISE = re.compile(r"[\s*`#|]+")  # white space, and Markdown that says nothing without its place
@@ -113,3 +114,20 @@ def _as_fts5(owner: int, query: Query) -> str:
 def _as_tsquery(owner: int, query: Query) -> str:
     phrases = " & ".join(" <-> ".join(f"'{word}'" for word in phrase) for phrase in query.phrases)
     return f"'owner_{owner}' & {phrases}{':*' if query.is_begun else ''}"
+
+
+def forget_words() -> None:
+    """Have SQLite's index forget the words of what was deleted, which it only marks until it merges its parts.
+
+    In small steps, so that nobody who writes waits for all of it (https://sqlite.org/fts5.html#the_merge_command).
+    """
+    if connection.vendor != "sqlite":
+        return
+    pages = -MERGED  # negative: begin with all parts
+    with connection.cursor() as cursor:
+        for _ in range(MOST_MERGES):
+            before = connection.connection.total_changes
+            cursor.execute("INSERT INTO chat_search (chat_search, rank) VALUES ('merge', %s)", [pages])
+            if connection.connection.total_changes - before < 2:
+                return
+            pages = MERGED

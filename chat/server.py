@@ -1,8 +1,8 @@
 """The web server: daphne, but it waits for slow readers, and takes its leave of browsers.
 
-Daphne takes all that an application sends into memory, however slowly it is read, and on SIGTERM cuts every connection
-off. Here `send` returns when there is room again, and the browsers are told to come back (1012) one after the other,
-so that those who serve them next are not overrun.
+Daphne takes all that an application sends into memory, however slowly it is read, and all that browsers send; on
+SIGTERM it cuts every connection off. Here `send` returns when there is room again, bodies are bounded and wait on disk,
+and the browsers are told to come back (1012) one after the other, so that those who serve them next are not overrun.
 """
 
 import asyncio
@@ -17,9 +17,11 @@ from typing import Any
 
 from channels.routing import get_default_application
 
-# Before Twisted's reactor, which it chooses.
+# Before Twisted's reactor, which its server chooses.
+from daphne.http_protocol import WebRequest
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
+from django.conf import settings
 from django.core.management.base import CommandError
 from twisted.internet import reactor
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
@@ -27,10 +29,13 @@ from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
 from chat.leaving import LEAVE, NEWS
 from chat.limits import Bucket
 from predictions import watchdog
+from predictions.proxies import ROOM
 
 logger = logging.getLogger(__name__)
 
 FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
+UPLOADS = b"/uploads/"  # where whole files are sent to
+PIECE = 65_536  # bytes of a body that the application is given at once
 FAREWELL = 5.0  # seconds over which browsers are sent elsewhere
 LONGEST_LEAVE = 8.0  # seconds after which whatever still runs is cut off
 SOCKET_BUFFER = 65_536  # bytes that the system keeps for a socket; it doubles that, and Twisted keeps as much again
@@ -38,6 +43,8 @@ LOOK_AGAIN = 0.05  # seconds between looks whether all have gone
 UNREAD = 64  # messages of a browser's socket that wait for the application; no page sends so many at once
 SERVICE_RESTART, POLICY_VIOLATION = 1012, 1008
 GONE = {"disconnected": 0.0}  # what daphne notes of a connection that has ended
+BODY = "parley.body"  # under which a scope has it on its way to the application
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class WebServer(Server):
@@ -45,7 +52,7 @@ class WebServer(Server):
 
     def __init__(self, *, host: str, port: int, farewell: float = FAREWELL, application: Any = None) -> None:
         super().__init__(
-            application or get_default_application(),
+            _with_body(application or get_default_application()),
             endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
             signal_handlers=False,
             websocket_max_message_size=FRAME_LIMIT,
@@ -104,7 +111,13 @@ class WebServer(Server):
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
         self.ws_factory.protocol = Socket
+        self.http_factory.buildProtocol = partial(_with_own_requests, self.http_factory.buildProtocol)
         super().listen_success(port)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:  # the queue of what it receives
+        if isinstance(protocol, Request):
+            scope[BODY] = protocol.content
+        return super().create_application(protocol, scope)
 
     def kill_all_applications(self) -> Any:  # a Deferred
         # Daphne expects an application for each connection; one that comes or goes at this moment has none.
@@ -133,6 +146,89 @@ class WebServer(Server):
         return flow
 
 
+def _with_own_requests(build: Callable[[Any], Any], address: Any) -> Any:
+    protocol = build(address)
+    protocol.requestFactory = Request
+    return protocol
+
+
+def _with_body(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Have `application` receive bodies piece by piece, from where they wait."""
+
+    async def run(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        body = scope.pop(BODY, None)
+        await application(scope, partial(body.next, receive) if body else receive, send)
+
+    return run
+
+
+class Request(WebRequest):
+    """Daphne's, but a body is bounded, and nobody but the application reads it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._parsePOSTFormSubmission = False  # Twisted would take forms apart in memory, whoever sends them
+        self._room = 0  # bytes
+        self._is_refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's names
+        super().gotLength(length)
+        self.content: Any = Body(self.content)
+        path = self.channel._path.partition(b"?")[0]  # noqa: SLF001 - its own is set when all has come
+        self._room = ROOM + (settings.FILE_LIMIT if path == UPLOADS else 0)
+        if length is not None and length > self._room:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        self._room -= len(data)
+        if self._room < 0:
+            self._refuse()
+        if not self._is_refused:
+            super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        if not self._is_refused:
+            self._is_refused = True
+            self.channel.transport.write(TOO_LARGE)
+            self.channel.loseConnection()
+
+    def process(self) -> Any:  # a Deferred, or nothing
+        return None if self._is_refused else super().process()
+
+
+class Body:
+    """A request's body: in memory or on disk, as Twisted keeps it, until the application reads it.
+
+    To daphne it is empty: it would put all of it into a queue.
+    """
+
+    def __init__(self, content: Any) -> None:  # a binary file
+        self._content = content
+        self._is_there = self._is_read = False
+        self.write, self.tell, self.seek, self.close = content.write, content.tell, content.seek, content.close
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._content.closed)
+
+    def read(self, _: int = -1) -> bytes:
+        return b""
+
+    async def next(self, receive: Callable[..., Any]) -> dict[str, Any]:
+        """Return what the application is to receive next."""
+        if not self._is_there:
+            message: dict[str, Any] = await receive()
+            if message["type"] != "http.request":
+                return message
+            self._is_there = True
+        if self._is_read or self.closed:
+            return dict(await receive())
+        await asyncio.sleep(0)  # a large file holds nobody else up
+        piece = self._content.read(PIECE)
+        self._is_read = len(piece) < PIECE
+        return {"type": "http.request", "body": piece, "more_body": not self._is_read}
+
+
 def _way_to_leave(protocol: Any) -> Callable[[], None] | None:
     """Return what sends a browser elsewhere; None where an end is near anyhow."""
     if isinstance(protocol, Socket):
@@ -149,11 +245,18 @@ class Socket(WebSocketProtocol):
         super().__init__(*arguments, **options)
         self._pings = Bucket()
 
+    def onOpen(self) -> None:  # noqa: N802 - daphne's names
+        super().onOpen()
+        # The application has had it, and sockets are open for days.
+        self.http_request_data = b""
+        self.http_headers.clear()
+        self.clean_headers.clear()
+
     def leave(self) -> None:
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=SERVICE_RESTART)
 
-    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802 - daphne's names
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
         # `sendMessage` holds what is sent to the limit of what browsers may send, and `sendFrame` costs as much as all
         # the rest of a frame's way through the server.
         if self.state == self.STATE_OPEN:
@@ -203,8 +306,7 @@ class Flow:
     """Whether more may be written to a connection, as Twisted tells a producer."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Event()
-        self._free.set()
+        self._room: asyncio.Event | None = None  # that is waited for
 
     def watch(self, protocol: Any) -> None:
         if isinstance(protocol, WebSocketProtocol):
@@ -216,12 +318,15 @@ class Flow:
             protocol.registerProducer(self, True)
 
     async def wait(self) -> None:
-        await self._free.wait()
+        if self._room is not None:
+            await self._room.wait()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's names
-        self._free.clear()
+        self._room = self._room or asyncio.Event()
 
     def resumeProducing(self) -> None:  # noqa: N802
-        self._free.set()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     stopProducing = resumeProducing  # noqa: N815

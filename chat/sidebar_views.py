@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django import forms
+from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,6 +20,8 @@ from chat.title_search import search_titles
 from chat.views import load_conversation, show_conversation, wants_json
 from chat.words import LONGEST_QUERY
 from predictions import file_views
+
+EXPORT = "people.export_conversations"
 
 
 class TitleForm(forms.Form):
@@ -131,6 +134,7 @@ def conversation_read(request: HttpRequest, conversation: uuid.UUID) -> HttpResp
 
 
 @require_GET
+@permission_required(EXPORT, raise_exception=True)
 def conversation_json(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
     """All of a conversation, to keep."""
     owned = load_conversation(request, conversation)
@@ -139,6 +143,7 @@ def conversation_json(request: HttpRequest, conversation: uuid.UUID) -> HttpResp
 
 
 @require_GET
+@permission_required(EXPORT, raise_exception=True)
 def conversation_markdown(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
     """What a conversation shows, to keep and read."""
     owned = load_conversation(request, conversation)

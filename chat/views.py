@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import LoginView
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.templatetags.static import static
 from django.urls import reverse
@@ -16,8 +15,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from structlog.contextvars import bind_contextvars
 
 from chat.forms import MessageForm, SetupForm
-from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Conversation, Message, SetupToken, User
-from predictions.models import Model
+from chat.models import MESSAGES_SHOWN, AlreadyAnswering, Conversation, IdTaken, Message, SetupToken, User
+from predictions.models import Limits, Model
 from predictions.offers import offers_of
 from predictions.pins import NothingAnswers
 from predictions.standing import standing_here
@@ -25,6 +24,7 @@ from predictions.standing import standing_here
 T = TypeVar("T")
 
 STILL_ANSWERING = "The last answer is still being written. Wait for it, or stop it."
+ID_TAKEN = "This message could not be sent. Reload the page and send it again."
 ICONS = (  # of the installed app: file, kind, sizes, purpose
     ("icon-192.png", "png", "192x192", "any"),
     ("icon-512.png", "png", "512x512", "any"),
@@ -41,9 +41,9 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def conversation_detail(request: HttpRequest, conversation: uuid.UUID) -> HttpResponse:
-    """A conversation; with `?message=` on the branch that this message is on, and from there on."""
+    """A conversation; with `?message=` from this message on, or with a way to the branch that it is on."""
     owned = load_conversation(request, conversation)
-    return _show(request, owned, begin=_message_in(owned, request.GET.get("message", "")))
+    return _show(request, owned, named=_message_in(owned, request.GET.get("message", "")))
 
 
 @require_POST
@@ -82,14 +82,6 @@ def message_retry(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     slug = request.POST.get("model", "")
     model = get_object_or_404(Model.objects.for_user(request.user), slug=slug) if slug else None
     return ask_further(request, answer, partial(Conversation.answer_again, model=model))
-
-
-@login_not_required
-def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """The login page; before there is anybody who could sign in, say how to begin."""
-    if not User.objects.exists():
-        return render(request, "chat/not_set_up.html")
-    return LoginView.as_view(redirect_authenticated_user=True)(request)
 
 
 @login_not_required
@@ -150,14 +142,11 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def _message_in(conversation: Conversation, named: str) -> Message | None:
-    """Return the message that an address names, and have its branch shown."""
+    """Return the message that an address names."""
     try:
-        found = conversation.messages.present().filter(pk=uuid.UUID(named)).first()
+        return conversation.messages.present().filter(pk=uuid.UUID(named)).first()
     except ValueError:
         return None
-    if found is not None and found.pk not in conversation.shown_path():
-        conversation.show(found)
-    return found
 
 
 def _show(
@@ -166,22 +155,24 @@ def _show(
     form: MessageForm | None = None,
     status: int = 200,
     *,
-    begin: Message | None = None,
+    named: Message | None = None,
 ) -> HttpResponse:
-    models = list(Model.objects.for_user(request.user))
+    models = list(Model.objects.for_user(request.user).annotate(stop_notice=Limits.notice()))
     standing = standing_here(models)
     chosen = next((model for model in models if conversation and model.pk == conversation.model_id), None)
     chosen = chosen or next(iter(models), None)
-    messages = conversation.branch(last=MESSAGES_SHOWN, reaching=begin) if conversation else []
+    messages = conversation.branch(last=MESSAGES_SHOWN, reaching=named) if conversation else []
     context: dict[str, Any] = {
         "conversation": conversation,
         "messages": messages,
+        "elsewhere": named if named not in messages else None,
+        "stopped": models[0].stop_notice if models else "",  # type: ignore[attr-defined] # annotated
         "running": next((message for message in messages if message.is_running), None),
         "last_ordinal": max((message.ordinal for message in messages), default=0),
         "offers": offers_of(standing),
         "models": models,
         "model": chosen,
-        "kept_and_current": conversation.kept_and_current(chosen, standing[chosen])
+        "kept_and_current": conversation.kept_and_current(chosen, standing[chosen], shown=messages)
         if conversation and chosen
         else None,
         "form": form or MessageForm(initial={"id": uuid.uuid4(), "model": chosen}, user=_user(request)),
@@ -193,9 +184,9 @@ def _show(
 def _send(request: HttpRequest, conversation: Conversation | None) -> HttpResponse:
     form = MessageForm(request.POST, user=_user(request))
     if conversation is None:
-        asked = ask_with(form, _user(request), partial(Conversation.begin, _user(request)))
+        asked = ask_with(form, partial(Conversation.begin, _user(request)))
     else:
-        asked = conversation if ask_with(form, _user(request), conversation.ask) else None
+        asked = conversation if ask_with(form, conversation.ask) else None
     if asked is not None:
         return show_conversation(request, asked, status=201)
     if wants_json(request):
@@ -203,10 +194,8 @@ def _send(request: HttpRequest, conversation: Conversation | None) -> HttpRespon
     return _show(request, conversation, form, status=422)
 
 
-def ask_with(form: MessageForm, user: User, ask: Callable[..., T]) -> T | None:
+def ask_with(form: MessageForm, ask: Callable[..., T]) -> T | None:
     """Return what comes of asking for what a form says; None where that is refused, and the form then says why."""
-    if form.is_valid():
-        form.check_id_is_free_for(user)
     if not form.is_valid():
         return None
     sent = {"message_id": form.cleaned_data["id"], "model": form.cleaned_data["model"], **form.beside}
@@ -216,6 +205,8 @@ def ask_with(form: MessageForm, user: User, ask: Callable[..., T]) -> T | None:
         form.add_error(None, STILL_ANSWERING)
     except NothingAnswers as error:
         form.note_refusal(error)
+    except IdTaken:
+        form.add_error("id", ID_TAKEN)
     return None
 
 

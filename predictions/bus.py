@@ -8,9 +8,8 @@ second later. Without `REDIS_URL` the hints stay in this process; with it they r
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
 from django.conf import settings
 
@@ -23,13 +22,25 @@ BACKLOG = 64  # messages a subscriber may leave unread before it must look into 
 
 
 class Subscription:
-    """The messages of some topics, for one reader in one event loop."""
+    """The messages of some topics, for one reader in one event loop; within `with` they come."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    # Idle tabs have two of these each.
+    __slots__ = ("_bus", "_lapsed", "_messages", "_topics", "_waiter", "loop")
+
+    def __init__(self, bus: "Bus", topics: tuple[str, ...]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._bus = bus
+        self._topics = topics
         self._messages: list[Topical] = []
         self._lapsed = False
         self._waiter: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._bus.add(self, self._topics)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bus.remove(self, self._topics)
 
     async def wait(self, timeout: float) -> list[Topical] | None:
         """Wait for messages up to `timeout` seconds; None means that some were lost: look into the database."""
@@ -72,20 +83,20 @@ class Bus:
         self._lock = threading.Lock()
         self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
 
-    @contextmanager
-    def subscribe(self, *topics: str) -> Iterator[Subscription]:
-        subscription = Subscription(asyncio.get_running_loop())
+    def subscribe(self, *topics: str) -> Subscription:
+        return Subscription(self, topics)
+
+    def add(self, subscription: Subscription, topics: tuple[str, ...]) -> None:
         with self._lock:
             for topic in topics:
                 self._subscriptions[topic].add(subscription)
-        try:
-            yield subscription
-        finally:
-            with self._lock:
-                for topic in topics:
-                    self._subscriptions[topic].discard(subscription)
-                    if not self._subscriptions[topic]:
-                        del self._subscriptions[topic]
+
+    def remove(self, subscription: Subscription, topics: tuple[str, ...]) -> None:
+        with self._lock:
+            for topic in topics:
+                self._subscriptions[topic].discard(subscription)
+                if not self._subscriptions[topic]:
+                    del self._subscriptions[topic]
 
     def publish(self, *messages: Topical) -> None:
         """Tell everybody; never raises, and never waits for long."""

@@ -26,7 +26,7 @@ RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)  # RFC 9
 
 HEADERS = {
     "Accept-Ranges": "bytes",
-    "Cache-Control": "private, max-age=31536000, immutable",  # an address has one content for ever
+    "Cache-Control": "private, no-cache",  # kept, and shown again only to whoever may still see it
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
     ),

@@ -13,7 +13,7 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where to list
 def configuration(kind: str, url: str) -> str:
     """Return the configuration of a proxy of this `kind` for the site at `url`, "" where that is not known."""
     text = (settings.BASE_DIR / "deploy" / KINDS[kind]).read_text()
-    host = LOOPBACK.get(settings.HOST, settings.HOST)
+    host = LOOPBACK.get(settings.HOST, f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST)
     size = -(-(settings.FILE_LIMIT + ROOM) // 1_000_000)
     for sample, actual in (
         (f"{{$PARLEY_SITE:{NAME}}}", NAME),  # compose.yaml sets these two

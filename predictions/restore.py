@@ -8,6 +8,7 @@ them, and moved on to those of this version when the rows are in.
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
@@ -23,7 +24,9 @@ from django.core.management import call_command
 from django.core.management.color import no_style
 from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 
+from predictions import checks
 from predictions.backup import CHUNK, FILES, FORMAT, MANIFEST, PIECE, ROWS, Manifest, every, kept, migrations
 from predictions.models import Worker
 
@@ -32,6 +35,18 @@ from predictions.models import Worker
 MANIFEST_LIMIT = 268_435_456  # bytes: a million files
 LINE_LIMIT = 536_870_912  # characters of a row
 SET_ASIDE = ".before-restore"  # the end of the name of an SQLite database that was replaced
+# What reading an archive raises whose bytes are not those that were written.
+DAMAGE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+)
 
 
 class NotRestored(Exception):
@@ -51,7 +66,7 @@ def verify(path: Path) -> Manifest:
                 if _digest(archive, name) != digest:
                     raise NotRestored(f"{path} is damaged: {name} is not what was written. Take another backup.")
             _check_counts(archive, manifest)
-    except (OSError, zipfile.BadZipFile, ValueError, TypeError, KeyError, EOFError) as error:
+    except DAMAGE as error:
         raise NotRestored(f"{path} is no whole backup of Parley ({error}).") from error
     return manifest
 
@@ -110,8 +125,10 @@ def _rows(archive: zipfile.ZipFile, label: str) -> Iterator[tuple[list[str], Ite
 def restore(path: Path, *, replace: bool) -> Manifest:
     """Put all of the archive back; raise NotRestored before anything is touched, or when the database refuses."""
     manifest = verify(path)
+    if problem := checks.check_database():
+        raise NotRestored(problem)
     _check_versions(manifest)
-    _check_room(replace=replace)
+    _check_room(manifest, replace=replace)
     try:
         with zipfile.ZipFile(path) as archive, nullcontext() if _fits(manifest) else _emptied():
             _put_rows(archive, manifest)
@@ -135,15 +152,33 @@ def _check_versions(manifest: Manifest) -> None:
         )
 
 
-def _check_room(*, replace: bool) -> None:
-    try:
-        is_taken, is_running = get_user_model().objects.exists(), Worker.objects.alive().exists()
-    except DatabaseError:
-        return  # there are no tables yet, or those of another version without people
-    if is_running:
+def _check_room(manifest: Manifest, *, replace: bool) -> None:
+    if _has_any(Worker.objects.alive()):
         raise NotRestored("Parley runs here. Stop all its processes first, wait 15 s, and run this again.")
-    if is_taken and not replace:
+    if replace:
+        return
+    if _has_any(get_user_model().objects.all()):
         raise NotRestored("There are people in this database already. --replace puts the archive in their place.")
+    if not _fits(manifest) and (others := _tables_of_others()):
+        raise NotRestored(
+            f"There are tables in this database that are not Parley’s: {', '.join(others[:3])}. Name a database of its "
+            "own in DATABASE_URL: --replace would delete all tables of this one."
+        )
+
+
+def _has_any(rows: models.QuerySet[Any]) -> bool:
+    try:
+        return rows.exists()
+    except DatabaseError:
+        return False  # there is no such table, or it is that of another version
+
+
+def _tables_of_others() -> list[str]:
+    """Return the tables that are not Parley's, where they would be lost."""
+    if connection.vendor == "sqlite":
+        return []  # all of it is set aside
+    known = {*connection.introspection.django_table_names(), MigrationRecorder.Migration._meta.db_table}
+    return sorted(set(connection.introspection.table_names()) - known)
 
 
 def _fits(manifest: Manifest) -> bool:
@@ -154,21 +189,30 @@ def _fits(manifest: Manifest) -> bool:
 @contextmanager
 def _emptied() -> Iterator[None]:
     """Have a database without tables; one of SQLite is set aside, and comes back if the restoring breaks."""
-    if connection.vendor != "sqlite":
-        with connection.cursor() as cursor:
-            names = [connection.ops.quote_name(name) for name in connection.introspection.table_names(cursor)]
-            if names:
-                cursor.execute(f"DROP TABLE {', '.join(names)} CASCADE")
+    tables = connection.introspection.table_names()
+    if connection.vendor != "sqlite" or not tables:
+        _drop(tables)
         yield
         return
     here = Path(connection.settings_dict["NAME"])
     aside = here.with_name(here.name + SET_ASIDE)
+    if aside.exists():
+        raise NotRestored(
+            f"{aside} has what an earlier restoring replaced. Move it elsewhere, or delete it if nothing in it is "
+            "missed, and run this again."
+        )
     _move(here, aside)
     try:
         yield
     except BaseException:
         _move(aside, here)
         raise
+
+
+def _drop(tables: list[str]) -> None:
+    if tables:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {', '.join(map(connection.ops.quote_name, tables))} CASCADE")
 
 
 def _move(here: Path, there: Path) -> None:

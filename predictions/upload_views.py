@@ -19,12 +19,16 @@ from predictions.models import File, Upload
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 2_000  # characters, as a header has them
+RIGHT = "people.upload_files"
+NOT_ALLOWED = "Your account may not add files. Ask an admin if you need to."
 BROKEN_OFF = "The file did not arrive whole. Add it again."
 
 
 @require_POST
 def upload_create(request: HttpRequest) -> HttpResponse:
     """Store the body of the request as a file whose percent-encoded name is in `X-File-Name`."""
+    if not request.user.has_perm(RIGHT):
+        return _refuse(NOT_ALLOWED, 403)
     if _length(request) > settings.FILE_LIMIT:
         return _too_large()
     name = unquote(request.headers.get("X-File-Name", "")[:LONGEST_NAME], errors="replace")
@@ -45,6 +49,8 @@ def upload_create(request: HttpRequest) -> HttpResponse:
 @require_POST
 def file_use(request: HttpRequest, file: uuid.UUID) -> HttpResponse:
     """Have a file of an earlier message go with the next one, as if it had been sent here again."""
+    if not request.user.has_perm(RIGHT):
+        return _refuse(NOT_ALLOWED, 403)
     row = get_object_or_404(File.objects.for_user(request.user).exclude(content=""), pk=file)
     return _tell(files.take_up(request.user, row))
 

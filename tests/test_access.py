@@ -77,6 +77,21 @@ def test_who_is_in_the_group_can_ask_it(alice: User, model: Model, conversation:
     assert client.post(reverse("chat:message_retry", args=[answer.pk]), headers=JSON).status_code == 200
 
 
+def test_a_model_and_its_settings_are_shown_to_its_group_alone(
+    alice: User, model: Model, conversation: Conversation, team: Group
+) -> None:
+    choices = reverse("chat:message_models", args=[conversation.branch()[-1].pk])
+    settings = reverse("chat:model_parameters", args=[model.slug])
+
+    def shown() -> tuple[bool, int]:
+        client = signed_in(alice)
+        return f'value="{model.slug}"' in client.get(choices).content.decode(), client.get(settings).status_code
+
+    assert shown() == (False, 404)
+    alice.groups.add(team)
+    assert shown() == (True, 200)
+
+
 def test_nobody_asks_in_anothers_conversation(charlie: User, model: Model, conversation: Conversation) -> None:
     responses = ways_of_asking(signed_in(charlie), conversation, model)
 

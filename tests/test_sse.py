@@ -10,6 +10,7 @@ from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from predictions.providers import sse
 from predictions.providers.sse import LINE_LIMIT, EventStreamParser, NotAnEventStream
 
 CASES = json.loads((Path(__file__).parent / "data/sse/wpt-eventsource.json").read_text())["parser_cases"]
@@ -57,6 +58,12 @@ def test_an_event_without_end_is_refused() -> None:
     with pytest.raises(NotAnEventStream):
         for _ in range(LINE_LIMIT // 60_000 + 2):
             parser.feed(b"data: " + b"x" * 60_000 + b"\n")
+
+
+def test_an_event_of_empty_lines_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LINE_LIMIT", 100)
+    with pytest.raises(NotAnEventStream):
+        EventStreamParser().feed(b"data:\n" * 200)
 
 
 lines = st.sampled_from(

@@ -163,9 +163,10 @@ async def test_nobody_there_is_told_apart(transport: httpx.AsyncBaseTransport) -
         await read(transport, "http://127.0.0.1:1")
 
 
-async def test_a_head_without_end_is_refused(transport: httpx.AsyncBaseTransport) -> None:
-    async with host(saying(OK, *([b"X-Filler: " + b"x" * 1_000 + b"\r\n"] * 200))) as origin:
-        with pytest.raises(httpx.TransportError):
+@pytest.mark.parametrize("before", [[OK], [CHUNKED, b"5\r\nHello\r\n0\r\n"]], ids=["above its body", "below it"])
+async def test_headers_without_end_are_refused(before: list[bytes], transport: httpx.AsyncBaseTransport) -> None:
+    async with host(saying(*before, *([b"X-Filler: " + b"x" * 1_000 + b"\r\n"] * 200))) as origin:
+        with pytest.raises(httpx.RemoteProtocolError):
             await read(transport, origin)
 
 
@@ -187,7 +188,7 @@ async def test_the_connection_ends_with_the_reader(transport: httpx.AsyncBaseTra
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     with a_server_that_vouches_for_itself(tmp_path) as origin, pytest.raises(httpx.ConnectError, match="certificate"):
-        await read(StreamTransport(), origin)
+        await read(StreamTransport("localhost"), origin)
 
 
 async def test_a_host_waits_for_who_does_not_read() -> None:

@@ -13,6 +13,7 @@ from predictions.providers.http import Download, Permit
 
 METRICS = 50  # numbers that are kept of a host's metrics
 METRIC_NAME = 100  # characters
+LOGS_LIMIT = 262_144  # characters of a log that are listened to; the snapshot tells the rest
 
 
 @dataclass(frozen=True, slots=True)

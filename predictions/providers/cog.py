@@ -38,7 +38,7 @@ from predictions.events import (
 from predictions.models import File, Model, Prediction
 from predictions.models.catalogue import schema_digest
 from predictions.outputs import FILE_KINDS, read_output, text_of
-from predictions.providers.base import Description, Sent, metrics_of
+from predictions.providers.base import LOGS_LIMIT, Description, Sent, metrics_of
 from predictions.providers.errors import (
     AnswerLost,
     NotTaken,
@@ -223,7 +223,8 @@ class _EventReader:
             case "output":
                 return [self._output(data)]
             case "log":
-                self._logs += clean(str(data.get("data", "")))
+                if len(self._logs) < LOGS_LIMIT:
+                    self._logs += clean(str(data.get("data", "")))
                 return [Logs(self._logs)]
             case "completed":
                 return _completed(self._prediction, data)

@@ -62,7 +62,7 @@ class EventStreamParser:
         name, _, value = line.partition(b":")
         text = value.removeprefix(b" ").decode("utf-8", "replace")
         if name == b"data":
-            self._data_size += len(value)
+            self._data_size += len(value) + 1  # lines without a word, too
             if self._data_size > LINE_LIMIT:
                 raise NotAnEventStream("an event of more than 1 MiB")
             self._data.append(text)

@@ -13,21 +13,24 @@ from typing import cast
 import httptools
 import httpx
 
-HEAD_LIMIT = 65_536  # bytes of an answer's head
+from predictions.providers.places import connect_in_turn, look_up
+
+HEAD_LIMIT = 65_536  # bytes of an answer's head, and of what stands between or below the pieces of its body
 
 
 class StreamTransport(httpx.AsyncBaseTransport):
     """Sends a request over a new connection; the answer's body comes as it arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_host: str = "") -> None:
+        """`own_host` may be anywhere: an admin has named it. Other names must lead outside."""
+        self._own_host = own_host
         self._tls: SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         times = request.extensions.get("timeout", {})
         exchange = _Exchange(await _written(request), times.get("read"))
         try:
-            async with asyncio.timeout(times.get("connect")):
-                await self._connect(exchange, request.url)
+            await self._connect(exchange, request.url, times.get("connect"))
         except TimeoutError as error:
             raise httpx.ConnectTimeout("the host does not answer") from error
         except OSError as error:
@@ -39,13 +42,23 @@ class StreamTransport(httpx.AsyncBaseTransport):
             raise
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)
 
-    async def _connect(self, exchange: "_Exchange", url: httpx.URL) -> None:
+    async def _connect(self, exchange: "_Exchange", url: httpx.URL, patience: float | None) -> None:
         tls = None
         if url.scheme == "https":
             # Made when it is needed: reading the world's certificates takes a moment.
             tls = self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
         port = url.port or (443 if tls else 80)
-        await asyncio.get_running_loop().create_connection(lambda: exchange, url.host, port, ssl=tls)
+        host = url.raw_host.decode("ascii")
+        async with asyncio.timeout(patience):
+            places = await look_up(host, port, may_be_inside=host == self._own_host)
+        name = host if tls else None
+
+        async def connect(place: str, patience: float | None) -> None:
+            async with asyncio.timeout(patience):
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: exchange, place, port, ssl=tls, server_hostname=name)
+
+        await connect_in_turn(places, connect, patience, OSError)
 
 
 async def _written(request: httpx.Request) -> bytes:
@@ -66,7 +79,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
-        self._head_size = 0
+        self._beside = 0  # bytes since the last one of the body
         self._has_head = False
         self._is_complete = False
         self._error: httpx.TransportError | None = None
@@ -135,13 +148,13 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
             return
         if self._transport is not None:
             self._transport.pause_reading()
-        self._head_size += 0 if self._has_head else len(data)
+        self._beside += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(httpx.RemoteProtocolError(str(error)))
-        if not self._has_head and self._head_size > HEAD_LIMIT:
-            self._fail(httpx.RemoteProtocolError("the answer's head has no end"))
+        if self._beside > HEAD_LIMIT:
+            self._fail(httpx.RemoteProtocolError("the answer's head, or what stands beside its body, has no end"))
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -163,6 +176,7 @@ class _Exchange(asyncio.Protocol, httpx.AsyncByteStream):
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
+        self._beside = 0
 
     def on_message_complete(self) -> None:
         self._is_complete = self._has_head

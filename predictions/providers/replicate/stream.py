@@ -1,11 +1,11 @@
 """Replicate's server-sent events as ours, over several connections. No I/O."""
 
 from predictions.events import Event, Logs, Output, Started, clean
+from predictions.providers.base import LOGS_LIMIT
 from predictions.providers.errors import StreamInterrupted
 from predictions.providers.sse import ServerSentEvent
 
 EVENTS_REMEMBERED = 64  # at which a resumed stream may begin
-LOGS_LIMIT = 262_144  # characters of a log that are listened to; the snapshot tells the rest
 
 
 class EventReader:

@@ -8,10 +8,11 @@ from django.db import transaction
 
 from chat.models import Conversation, Message
 from chat.news import store_html
+from chat.search import forget_words
 from chat.tree import Row, Tree
 from predictions import clock
 from predictions.events import TERMINAL
-from predictions.models import Prediction
+from predictions.models import Allowance, Prediction
 
 BATCH = 500  # answers, or conversations; the rest is left for the next time
 UNDO = timedelta(hours=1)  # in which what was deleted can be had back
@@ -28,18 +29,24 @@ def store_missing_html(**_: Any) -> None:
 def delete_discarded(**_: Any) -> None:
     """Delete the conversations that their owners have deleted, and all that came of them."""
     old = Conversation.objects.filter(deleted_at__lt=clock.now() - UNDO).order_by("deleted_at")
-    for conversation in old[:BATCH]:
+    going = list(old[:BATCH])
+    for conversation in going:
         # A worker may still be writing: what is stopped now goes the next time.
         if not conversation.stop_all():
             _delete(conversation)
+    if going:
+        forget_words()
 
 
 def delete_discarded_messages(**_: Any) -> None:
     """Delete the messages that their owners have deleted, and join what was said below to what is left."""
     before = clock.now() - UNDO
     old = Message.objects.filter(deleted_at__lt=before).values("conversation")
-    for conversation in Conversation.objects.filter(pk__in=old)[:BATCH]:
+    going = list(Conversation.objects.filter(pk__in=old)[:BATCH])
+    for conversation in going:
         _delete_messages(conversation, before)
+    if going:
+        forget_words()
 
 
 @transaction.atomic
@@ -54,7 +61,7 @@ def _delete_messages(conversation: Conversation, before: datetime) -> None:
     for child in conversation.messages.filter(parent__in=going).exclude(pk__in=going).only("pk"):
         Message.objects.filter(pk=child.pk).update(parent=tree.parent_of(child.pk))
     old.delete()
-    _delete_predictions([key for key in going.values() if key])
+    delete_predictions([key for key in going.values() if key])
 
 
 @transaction.atomic
@@ -65,10 +72,13 @@ def _delete(conversation: Conversation) -> None:
     predictions = list(conversation.messages.exclude(prediction=None).values_list("prediction", flat=True))
     predictions += still.exclude(title_prediction=None).values_list("title_prediction", flat=True)
     still.delete()
-    _delete_predictions(predictions)
+    delete_predictions(predictions)
 
 
-def _delete_predictions(predictions: list[UUID]) -> None:
+def delete_predictions(predictions: list[UUID]) -> None:
+    """Delete those that no message has any more, with their files."""
     for at in range(0, len(predictions), BATCH):
+        going = Prediction.objects.filter(pk__in=predictions[at : at + BATCH])
+        Allowance.note_deleted(going)
         # Without their inputs, each of which has all that was said before.
-        Prediction.objects.only("pk").filter(pk__in=predictions[at : at + BATCH]).delete()
+        going.only("pk").delete()

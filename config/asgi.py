@@ -4,12 +4,13 @@ Any ASGI server runs it; daphne is the one that is tested.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
@@ -18,9 +19,13 @@ pages = get_asgi_application()  # first: it sets Django up, and what follows imp
 
 from chat.leaving import NEWS  # noqa: E402
 from chat.routing import news, websocket_urlpatterns  # noqa: E402
+from chat.walls import is_own_origin  # noqa: E402
 from config.forwarded import behind  # noqa: E402
 from config.request_ids import with_ids  # noqa: E402
 from config.telemetry import traced  # noqa: E402
+
+# WhiteNoise hands a static file on in parts, which Django collects in a thread: right for files of this size.
+warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 
 tabs = URLRouter(websocket_urlpatterns)
 
@@ -30,11 +35,27 @@ async def http(scope: dict[str, Any], receive: Callable[..., Any], send: Callabl
 
 
 async def websocket(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    async def tab(scope: dict[str, Any], receive: Callable[..., Any], _: Callable[..., Any]) -> None:
-        # With the outer `send`: the session's looks at each frame whether there is a cookie to set.
+    if is_own_origin(scope):
+        scope = await with_person(scope)
+        # In all scopes before this one, too: tabs are open for days, and nobody reads them again.
+        scope["headers"].clear()
         await tabs(scope, receive, send)
+    else:
+        await WebsocketDenier()(scope, receive, send)
 
-    await AuthMiddlewareStack(tab)(scope, receive, send)
+
+async def with_person(scope: dict[str, Any]) -> dict[str, Any]:
+    """Return the scope with session and user. What finds them is gone then, and does not wait for the tab's end.
+
+    It could set cookies, for which it would look at each frame; a socket sets none.
+    """
+    found: dict[str, Any] = {}
+
+    async def note(known: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        found.update(session=known["session"], user=known["user"])
+
+    await AuthMiddlewareStack(note)(scope, None, None)
+    return {**scope, **found}
 
 
 def outermost(application: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +65,6 @@ def outermost(application: Callable[..., Any]) -> Callable[..., Any]:
 application = ProtocolTypeRouter(
     {
         "http": outermost(traced(http, settings.OTLP_ENDPOINT)),
-        "websocket": outermost(AllowedHostsOriginValidator(websocket)),
+        "websocket": outermost(websocket),
     }
 )

@@ -29,20 +29,25 @@ def behind(proxies: Sequence[Network], application: Application) -> Application:
     """Hand on requests with the address of whoever sent them, and without what strangers tell of themselves."""
 
     async def believed(scope: Any, receive: Any, send: Any) -> None:
-        peer = (scope.get("client") or ("",))[0]
-        headers = scope["headers"]
-        # A header of the same meaning with a "_" is nobody's honest word, and daphne takes a prefix for all addresses
-        # from whoever sends one.
-        kept = [pair for pair in headers if pair[0] in TOLD or pair[0].replace(b"_", b"-") not in TOLD]
-        changes: dict[str, Any] = {"root_path": "", "headers": kept}
-        if _is_among(proxies, peer):
-            told = b",".join(value for name, value in headers if name == FOR).decode("latin-1")
-            changes["client"] = [_sender(proxies, told.split(",")[-HOPS:]) or peer, 0]
-        else:
-            changes["headers"] = [pair for pair in kept if pair[0] not in TOLD]
-        await application({**scope, **changes}, receive, send)
+        scope = _believed(proxies, scope)
+        await application(scope, receive, send)
 
     return believed
+
+
+def _believed(proxies: Sequence[Network], scope: Any) -> Any:
+    peer = (scope.get("client") or ("",))[0]
+    headers = scope["headers"]
+    # A header of the same meaning with a "_" is nobody's honest word, and daphne takes a prefix for all addresses
+    # from whoever sends one.
+    kept = [pair for pair in headers if pair[0] in TOLD or pair[0].replace(b"_", b"-") not in TOLD]
+    changes: dict[str, Any] = {"root_path": "", "headers": kept}
+    if _is_among(proxies, peer):
+        told = b",".join(value for name, value in headers if name == FOR).decode("latin-1")
+        changes["client"] = [_sender(proxies, told.split(",")[-HOPS:]) or peer, 0]
+    else:
+        changes["headers"] = [pair for pair in kept if pair[0] not in TOLD]
+    return {**scope, **changes}
 
 
 def _sender(proxies: Sequence[Network], hops: Sequence[str]) -> str:

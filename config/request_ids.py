@@ -21,12 +21,15 @@ def with_ids(application: Application) -> Application:
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
         key = given if SANE.fullmatch(given) else uuid.uuid4().hex.encode()
         bind_contextvars(request=key.decode())
-
-        async def send_with_id(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), (HEADER, key)]}
-            await send(message)
-
-        await application(scope, receive, send_with_id if scope["type"] == "http" else send)
+        await application(scope, receive, _with_id(key, send) if scope["type"] == "http" else send)
 
     return identified
+
+
+def _with_id(key: bytes, send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    async def send_with_id(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), (HEADER, key)]}
+        await send(message)
+
+    return send_with_id

@@ -1,23 +1,31 @@
 """What deploys Parley is in step with it: commands, ports, variables, paths, sizes, user ids."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import get_commands, load_command_class
+from django.http import HttpResponse
+from django.test import RequestFactory
 
-from tests.site import PROJECT, outside
+from chat.management.commands.prepare import collect_static_files
+from config import settings as project
+from config.storage import StaticFilesMiddleware
+from tests.prepared import PROJECT, copy_to, outside
 from tests.test_settings import ROW
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -29,8 +37,8 @@ GUIDE = (PROJECT / "docs/deploying.md").read_text()
 PORT = "8000"
 # https://github.com/compose-spec/compose-spec/blob/main/05-services.md, as far as it is used here
 OF_A_SERVICE = {
-    *("build", "cap_drop", "command", "depends_on", "environment", "expose", "healthcheck", "image", "init", "ports"),
-    *("read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs", "volumes"),
+    *("build", "cap_drop", "command", "depends_on", "env_file", "environment", "expose", "healthcheck", "image"),
+    *("init", "ports", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs", "volumes"),
 }
 OTHERS = {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 
@@ -120,6 +128,7 @@ def test_services_of_compose_are_well_formed() -> None:
             needed = COMPOSE["services"][other]
             if how["condition"] == "service_healthy":
                 assert "HEALTHCHECK" in DOCKERFILE if other == "web" else needed["healthcheck"]["test"]
+    assert all(service["env_file"] == [".env"] for service in OURS.values())  # each setting can be said there
     for name in ("web", "worker"):
         assert "ports" not in OURS[name]  # the proxy alone is reached from outside
     for file in re.findall(r"- (\./[^:]+):", (PROJECT / "compose.yaml").read_text()):
@@ -163,11 +172,59 @@ def test_what_the_image_copies_is_enough_and_a_later_release_step_writes_no_stat
 
     prepare(**building)
     shutil.rmtree(tmp_path / "data")
+    copy_to(tmp_path / "data")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "static").rglob("*")}
+    for path in (image / "static").rglob("*"):  # as whoever stores an image may round times
+        os.utime(path, (1, 1))
     prepare()
 
     assert len(before) > 50
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "static").rglob("*")} == before
+
+
+@pytest.fixture
+def release(tmp_path: Path, settings: Any) -> Callable[[str], str]:
+    """Have static files collected of which one has this content; return its address."""
+    source, settings.STATIC_ROOT = tmp_path / "source", tmp_path / "root"
+    source.mkdir()
+    settings.STATIC_ROOT.mkdir()
+    (settings.STATIC_ROOT / "of somebody else").touch()
+    settings.STATICFILES_DIRS = [source]
+    settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+    settings.STORAGES = project.STORAGES
+
+    def collect(content: str) -> str:
+        (source / "page.css").write_text(content)
+        collect_static_files()
+        return staticfiles_storage.url("page.css")
+
+    return collect
+
+
+def test_pages_of_two_versions_have_their_static_files_from_processes_of_both(
+    release: Callable[[str], str], settings: Any
+) -> None:
+    def process() -> Callable[[str], int]:
+        serve = StaticFilesMiddleware(lambda request: HttpResponse(status=404), settings)
+
+        def status(path: str) -> int:
+            with closing(serve(RequestFactory().get(path))) as answer:
+                return answer.status_code
+
+        return status
+
+    addresses, old = [release("a {}")], process()
+    addresses.append(release("b {}"))
+    new = process()
+
+    assert [each(address) for each in (old, new) for address in addresses] == [200] * 4
+    assert [old(path) for path in ("/static/none.css", "/static/", "/static/../secret-key", "/static")] == [404] * 4
+    addresses.append(release("c {}"))
+    assert [process()(address) for address in addresses] == [404, 200, 200]
+    left = {path.name for path in settings.STATIC_ROOT.iterdir()}
+    assert left == {Path(address).name for address in addresses[1:]} | {
+        *("page.css", "staticfiles.json", ".stamp", "of somebody else")
+    }
 
 
 def test_units_hold_together(tmp_path: Path) -> None:
@@ -178,6 +235,12 @@ def test_units_hold_together(tmp_path: Path) -> None:
         assert service["Environment"] == f"PARLEY_DATA_DIR=/var/lib/{service['StateDirectory']}"
         text = path.read_text().replace("/opt/parley/.venv/bin/python", sys.executable)
         (tmp_path / path.name).write_text(text.replace("/opt/parley", str(PROJECT)).replace("User=parley", "User=root"))
+        if path.stem == "parley-prepare":
+            assert (service["RemainAfterExit"], service["Restart"]) == ("yes", "on-failure")
+        else:  # a service whose requirement fails is not tried again
+            about = unit(path)["Unit"]
+            assert about["After"] == about["Wants"] == "parley-prepare.service"
+            assert "Requires" not in about
     if (systemd := shutil.which("systemd-analyze")) is not None:
         said = subprocess.run(
             [systemd, "verify", "--man=no", *(str(tmp_path / path.name) for path in UNITS)],
@@ -234,3 +297,14 @@ def test_packages_of_the_page_run_no_scripts_and_have_hashes() -> None:
     packages = {name: each for name, each in lock["packages"].items() if name}
     assert packages
     assert all(each["integrity"].startswith("sha512-") and "resolved" not in each for each in packages.values())
+
+
+def test_the_list_of_parts_has_each_package_of_the_lock_and_each_library_of_the_page() -> None:
+    told = subprocess.run([sys.executable, "bin/sbom"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    parts = {(part["name"], part["version"]): part["hashes"] for part in json.loads(told)["components"]}
+    locked = re.findall(r"^([a-z0-9._-]+)==([^ ;\\\n]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)
+    scripts = [path.stem for path in (PROJECT / "static/vendor").glob("*.js")]
+
+    assert set(locked) <= parts.keys()
+    assert len(parts) == len(set(locked)) + len(scripts)
+    assert all(parts.values())

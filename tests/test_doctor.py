@@ -133,3 +133,6 @@ def test_doctor_prints_what_to_paste_for_this_site(proxy: str, size: str, settin
     for part in ("talk.example.net", "127.0.0.1:8010", size):
         assert part in out.getvalue()
     assert "chat.example.org" not in out.getvalue()
+    settings.HOST = "::1"
+    call_command("doctor", proxy=proxy, url="", stdout=out)
+    assert "[::1]:8010" in out.getvalue()

@@ -238,7 +238,7 @@ def test_keys_are_rotated_without_a_moment_in_which_a_token_cannot_be_read(enter
 def test_rotation_names_what_it_could_not_read_and_leaves_it(entered: Provider, settings: Any) -> None:
     old = settings.ENCRYPTION_KEYS
     settings.ENCRYPTION_KEYS = [a_key()]
-    with pytest.raises(CommandError, match="Enter those tokens again"):
+    with pytest.raises(CommandError, match="enter those tokens again"):
         call_command("rotate_keys", stdout=StringIO())
 
     settings.ENCRYPTION_KEYS = old

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as project_settings
-from django.test import AsyncClient
+from django.test import AsyncClient, Client
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from chat.models import Conversation, User
@@ -95,7 +95,7 @@ def test_a_hosts_words_cannot_look_like_a_line_of_ours() -> None:
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_an_error_comes_with_its_traceback_and_without_what_variables_held(log_format: str) -> None:
     def fail(secret: str) -> None:
-        raise ValueError("too bad")
+        raise ValueError("too bad\n2026-01-01T00:00:00Z ERROR predictions: forged")
 
     token = "_".join(["r8", "token"])  # the traceback shows this line
     try:
@@ -105,6 +105,7 @@ def test_an_error_comes_with_its_traceback_and_without_what_variables_held(log_f
 
     assert "ValueError: too bad" in line
     assert "Traceback" in line
+    assert all(each.startswith("  ") for each in line.splitlines()[1:])
     assert token not in line
     if log_format == "json":
         assert "ValueError: too bad" in json.loads(line)["exception"]
@@ -116,6 +117,15 @@ def test_what_libraries_attach_is_left_out() -> None:
     assert json.loads(line)["status_code"] == 404
     assert "sessionid" not in line
     assert "request" not in FIELDS
+
+
+def test_whoever_asks_under_another_name_is_one_line_and_no_error(log: io.StringIO, client: Client) -> None:
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+    [line] = log.getvalue().splitlines()
+    entry = json.loads(line)
+    assert "evil.example" in entry["event"]
+    assert (entry["level"], "exception" in entry) == ("warning", False)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

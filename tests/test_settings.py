@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
-from config.environment import read_or_make, secret
-from tests.site import outside
+from config.environment import Environment, make_folder, read_or_make, secret
+from tests.prepared import outside
 from tests.waiting import WAIT_LIMIT
 
 PROJECT = Path(__file__).parent.parent
@@ -54,6 +55,38 @@ def test_each_variable_that_is_read_has_a_row_and_each_row_a_reader() -> None:
     rows = {name: bool(mark) for name, mark in ROW.findall((PROJECT / "docs/settings.md").read_text())}
 
     assert {name: read[name] for name in read.keys() - NOT_OURS} == rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("int", "100MB", "LIMIT is '100MB'; it must be a whole number."),
+        ("float", "two", "it must be a number."),
+        ("bool", "ture", "it must be true or false."),
+        ("dict", "http://host", "it must be a list of name=value."),
+    ],
+)
+def test_a_value_of_another_kind_is_an_error_in_words(kind: str, value: str, words: str) -> None:
+    env = Environment()
+    env.ENVIRON = {"LIMIT": value}
+    with pytest.raises(ImproperlyConfigured, match=words):
+        getattr(env, kind)("LIMIT", default=None)
+
+    env.ENVIRON = {"LIMIT": " "}
+    assert getattr(env, kind)("LIMIT", default="not set") == "not set"
+
+
+def test_folders_that_are_set_to_nothing_are_where_they_are_otherwise(tmp_path: Path) -> None:
+    def folders(**variables: str) -> list[str]:
+        program = "import config.settings as s; print(s.DATA_DIR, s.STATIC_ROOT)"
+        env = outside() | variables
+        return subprocess.check_output([sys.executable, "-c", program], cwd=copy, env=env, text=True).split()
+
+    copy = tmp_path / "parley"
+    shutil.copytree(PROJECT / "config", copy / "config")
+    shutil.copytree(PROJECT / "predictions", copy / "predictions")
+
+    assert folders(PARLEY_DATA_DIR="", PARLEY_STATIC_DIR="") == [str(copy / "var"), str(copy / "var/static")]
 
 
 # ---------------------------------------------------------------- mounted secrets
@@ -121,4 +154,16 @@ def test_a_key_that_was_never_written_is_an_error_in_words(tmp_path: Path, monke
     monkeypatch.setattr(environment, "PAUSE", 0)
 
     with pytest.raises(ImproperlyConfigured, match="is empty"):
+        read_or_make(tmp_path / "key")
+
+
+def test_a_folder_or_a_key_that_is_not_ours_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "key").mkdir()
+
+    with pytest.raises(ImproperlyConfigured, match=r"PARLEY_DATA_DIR is .*: Not a directory\. Name another"):
+        make_folder(tmp_path / "file" / "data", "PARLEY_DATA_DIR")
+    with pytest.raises(ImproperlyConfigured, match="cannot be used: Not a directory"):
+        read_or_make(tmp_path / "file" / "key")
+    with pytest.raises(ImproperlyConfigured, match="cannot be used: Is a directory"):
         read_or_make(tmp_path / "key")

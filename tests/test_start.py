@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.prepared import prepared
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +68,13 @@ def environment(**variables: str) -> dict[str, str]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
+
+
+@pytest.fixture
+def used(data: Path) -> Path:
+    """A data folder that a Parley has run with."""
+    shutil.copytree(prepared(), data)  # static files as well: they are where they are by default
+    return data
 
 
 @contextlib.contextmanager
@@ -206,8 +215,8 @@ def test_start_ends_in_an_address_and_ctrl_c_ends_all_of_it(data: Path) -> None:
         assert "Traceback" not in start.printed
 
 
-def test_nothing_outlives_a_start_that_is_killed(data: Path) -> None:
-    with started(data) as start:
+def test_nothing_outlives_a_start_that_is_killed(used: Path) -> None:
+    with started(used) as start:
         everything = descendants(start.process.pid)
         assert len(everything) >= 3
 
@@ -217,8 +226,8 @@ def test_nothing_outlives_a_start_that_is_killed(data: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_ways_to_end_it_end_all_of_it(number: signal.Signals, data: Path) -> None:
-    with started(data, **NO_MODELS) as start:
+def test_other_ways_to_end_it_end_all_of_it(number: signal.Signals, used: Path) -> None:
+    with started(used, **NO_MODELS) as start:
         assert "SmolLM2" not in start.printed
         everything = descendants(start.process.pid)
 
@@ -228,17 +237,17 @@ def test_other_ways_to_end_it_end_all_of_it(number: signal.Signals, data: Path) 
         assert not any(map(is_alive, everything))
 
 
-def test_start_ends_as_its_web_server_does(data: Path) -> None:
-    with started(data, **NO_MODELS) as start:
+def test_start_ends_as_its_web_server_does(used: Path) -> None:
+    with started(used, **NO_MODELS) as start:
         os.kill(start.child("manage.py serve"), signal.SIGKILL)
 
         assert start.process.wait(30) == 128 + signal.SIGKILL
         assert start.line().startswith("Parley ended (exit code 137)")
 
 
-def test_model_that_dies_is_started_again_at_the_same_address(data: Path) -> None:
-    with started(data) as start:
-        server = re.match(r"summary: (\S+)", (data / "logs" / "summary.log").read_text())
+def test_model_that_dies_is_started_again_at_the_same_address(used: Path) -> None:
+    with started(used) as start:
+        server = re.match(r"summary: (\S+)", (used / "logs" / "summary.log").read_text())
         assert server is not None
         wait_until(lambda: status(f"{server[1]}/health-check"))
         child = start.child("serve.py summary")

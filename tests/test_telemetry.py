@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from config import telemetry
 from predictions.models import Prediction
-from tests.site import PROJECT, outside
+from tests.prepared import PROJECT, outside
 
 PRESENT = "import sys; print('imported', __name__, file=sys.stderr)\n"
 KEEPS = "import json, sys\ndef init(**how): print(json.dumps(how, default=repr), file=sys.stderr)\n"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,19 @@ from launch.console import Failure, say, step, write
 from launch.environment import BIN, PYTHON, ROOT, VENV, run, tied
 
 LOCK = ROOT / "requirements-dev.lock"
+LANES = 2  # of the other checks
 WORKERS = 3  # of pytest on two cores: many tests wait for processes; with more of them, waits get too long
+# A file stays on one worker: what its tests share (a server, a browser) is started once. conftest.py orders them.
+SPREAD = ("-n", str(WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
+BEHIND_NGINX = "--behind-nginx"
+BYTECODE = VENV / "bytecode"  # beside no source file: a clone that is only read stays as it is
 NODE_MODULES = ROOT / "node_modules"
 NGINX = VENV / "nginx"  # as Debian's package has it, where the machine has none
 NODE_STAMP = NODE_MODULES / ".stamp"
 
 EPILOGUE = (
     "Arguments are passed on to pytest, and then nothing else is run: bin/test tests/test_runs.py -k resume\n"
+    "bin/test --behind-nginx [ARGUMENT ...] runs all that is done in a browser, the sites behind nginx with TLS.\n"
     "bin/test --soak [KILLS] [--seed SEED] kills processes for hours instead, and looks what becomes of the answers."
 )
 
@@ -33,6 +40,10 @@ def main(arguments: list[str]) -> int:
         environment.prepare(LOCK)
         if arguments[:1] == ["--soak"]:
             return _run("tests.harness.soak", arguments[1:])
+        if BEHIND_NGINX in arguments:
+            _install_system_packages()
+        if arguments == [BEHIND_NGINX]:
+            return _run("pytest", [*SPREAD, *arguments])
         return _run("pytest", arguments) if arguments else _run_all()
     except KeyboardInterrupt:
         say("Stopped.")
@@ -54,8 +65,15 @@ def _run_all() -> int:
     variables = _variables()
     _install_system_packages()
     _install_node_packages(variables)
-    failed = [check.name for check in _checks() if not check.passes(variables)]
-    return _run_pytest(variables, failed)
+    return _run_pytest(variables, _run_checks(variables))
+
+
+def _run_checks(variables: dict[str, str]) -> list[str]:
+    """Run all checks, some at a time; return the names of those that failed."""
+    checks = _checks()
+    with ThreadPoolExecutor(LANES) as lanes:
+        passed = list(lanes.map(lambda check: check.passes(variables), checks))
+    return [check.name for check, has_passed in zip(checks, passed, strict=True) if not has_passed]
 
 
 # ---------------------------------------------------------------- what is needed beside .venv
@@ -65,7 +83,10 @@ def _variables() -> dict[str, str]:
     """Return the environment of the checks, in which `node` is the one of the lock file, where it has one."""
     variables = environment.variables()
     node = [str(folder / "bin") for folder in _node()]
-    return variables | {"PATH": os.pathsep.join([str(BIN), *node, variables["PATH"]])}
+    # The tests start Python some hundred times: where bytecode may not be kept, each would compile everything anew.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    path = os.pathsep.join([str(BIN), *node, variables["PATH"]])
+    return variables | {"PATH": path, "PYTHONPYCACHEPREFIX": str(BYTECODE)}
 
 
 def _node() -> list[Path]:
@@ -128,9 +149,11 @@ class Check:
         started = time.monotonic()
         result = run(*self.command, env=variables)
         passed = result.returncode == 0
-        if not passed:
-            write(result.stdout)
-        say(f"{'✓' if passed else '✗'} {self.name} ({time.monotonic() - started:.1f} s)")
+        # At once: another check may be saying how it went.
+        write(
+            f"{'' if passed else result.stdout}{'✓' if passed else '✗'} {self.name}"
+            f" ({time.monotonic() - started:.1f} s)\n"
+        )
         return passed
 
 
@@ -138,9 +161,9 @@ def _checks() -> list[Check]:
     scripts = [str(path) for path in sorted((ROOT / "bin").iterdir()) if path.is_file()]
     tests_of_modules = [str(path) for path in sorted((ROOT / "tests" / "js").rglob("*.test.js"))]
     return [
+        Check("mypy", ["mypy"]),  # takes as long as all the others
         Check("ruff", ["ruff", "check", ".", *scripts]),
         Check("ruff format", ["ruff", "format", "--check", ".", *scripts]),
-        Check("mypy", ["mypy"]),
         Check("import-linter", ["lint-imports"]),
         Check("djlint", ["djlint", "--lint", "--quiet", "templates"]),
         Check("biome", [str(NODE_MODULES / ".bin" / "biome"), "ci", "."]),
@@ -152,9 +175,7 @@ def _checks() -> list[Check]:
 def _run_pytest(variables: dict[str, str], failed: list[str]) -> int:
     """Run the whole suite; name the checks that failed before the last line, which counts the tests."""
     color = "yes" if os.isatty(1) else "no"
-    # A file stays on one worker: what its tests share (a server, a browser) is started once. conftest.py orders them.
-    spread = ("-n", str(WORKERS), "--dist=loadfile", "--no-loadscope-reorder")
-    command = tied(str(PYTHON), "-m", "pytest", *spread, f"--color={color}")
+    command = tied(str(PYTHON), "-m", "pytest", *SPREAD, f"--color={color}")
     held_back = ""
     with subprocess.Popen(
         command,

@@ -160,7 +160,7 @@ def create(model: Model, question: str, extras: Extras) -> Prediction:
     given = choice.input_for([Turn("user", question)], **extras.values)
     try:
         prediction = choice.ask(given, to_come=extras.paths)
-    except pins.InputRefused as error:
+    except pins.NothingAnswers as error:
         raise CommandError(str(error)) from error
     for position, (name, path) in enumerate(extras.paths.items()):
         prediction.input[name] = give(prediction, position, path).reference

@@ -47,10 +47,12 @@ class Command(BaseCommand):
 
     @staticmethod
     def _address(host: str, port: int) -> str:
-        # A wildcard is where to listen, not where to go.
-        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         token = SetupToken.issue()
         path = reverse("chat:setup", args=[token]) if token else reverse("chat:home")
+        if settings.PUBLIC_URL:
+            return f"{settings.PUBLIC_URL}{path}"
+        # A wildcard is where to listen, not where to go.
+        name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         return f"http://{name}:{port}{path}"
 
 

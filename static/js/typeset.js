@@ -1,5 +1,7 @@
 // Shows formulas as people write them. KaTeX is large: it is fetched when there is a formula to show.
 
+import { persist } from "./persist.js";
+
 const SLICE = 20; // milliseconds that may pass before the page gets its turn
 const OPTIONS = { maxExpand: 300, maxSize: 20, strict: "ignore", throwOnError: true, trust: false };
 
@@ -28,7 +30,7 @@ async function load() {
   style.href = new URL("../vendor/katex.css", import.meta.url);
   document.head.append(style);
   try {
-    return (await import("../vendor/katex.js")).default;
+    return (await persist(() => import("../vendor/katex.js"))).default;
   } catch {
     katex = null; // the next formula tries again
     return null;

@@ -55,9 +55,14 @@ export class ComposerFiles extends HTMLElement {
     return this.#files.some(({ problem }) => problem);
   }
 
+  /** Whether this person may add no files at all. */
+  get isClosed() {
+    return this.hasAttribute("closed");
+  }
+
   /** Say which files may be picked, as an `accept` attribute has it; null means none. */
   offer(accept) {
-    this.#isOffered = accept !== null;
+    this.#isOffered = accept !== null && !this.isClosed;
     this.#input.accept = accept ?? "";
   }
 
@@ -154,7 +159,8 @@ export class ComposerFiles extends HTMLElement {
     if (request.status === 201 && request.response?.id) {
       Object.assign(file, request.response);
     } else {
-      file.problem = request.response ? inWords(request.response) : `“${file.name}” ${BROKEN_OFF}`;
+      const isRefused = request.response || request.status === 403;
+      file.problem = isRefused ? inWords(request.response, request.status) : `“${file.name}” ${BROKEN_OFF}`;
     }
     if (this.#files.includes(file)) {
       this.#show();

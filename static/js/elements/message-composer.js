@@ -47,7 +47,7 @@ export class MessageComposer extends HTMLElement {
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.#box.addEventListener("input", () => this.#typed());
     this.#box.addEventListener("keydown", (event) => this.#pressed(event));
-    this.#attach.hidden = false;
+    this.#attach.hidden = this.#files.isClosed;
     this.#attach.addEventListener("click", () => this.#pick());
     this.#select.addEventListener("change", () => this.#chosen());
     this.#list.addEventListener("click", (event) => this.#clicked(event));

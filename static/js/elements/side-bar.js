@@ -15,12 +15,14 @@ export class SideBar extends HTMLElement {
   #isLoading = false;
   #isStale = false;
   #unread = [];
+  #isTelling = false; // that an answer has been seen
 
   connectedCallback() {
     this.addEventListener("click", (event) => this.#loadOlder(event));
     keepFocusIn(this.closest("[popover]"));
     document.addEventListener("conversations-changed", this.#changed);
     document.addEventListener("sidebar-news", this.#hear);
+    document.addEventListener("answer-ended", this.#noteEnd);
     document.addEventListener("visibilitychange", this.#look);
     if (!document.querySelector("conversation-news")) {
       this.#connect();
@@ -33,6 +35,7 @@ export class SideBar extends HTMLElement {
   disconnectedCallback() {
     document.removeEventListener("conversations-changed", this.#changed);
     document.removeEventListener("sidebar-news", this.#hear);
+    document.removeEventListener("answer-ended", this.#noteEnd);
     document.removeEventListener("visibilitychange", this.#look);
     this.#connection?.close();
   }
@@ -63,6 +66,8 @@ export class SideBar extends HTMLElement {
   #connect() {
     this.#connection = new Connection(() => [{ type: "sidebar" }]);
     this.#connection.addEventListener("frame", ({ detail }) => detail.type === "sidebar" && this.#hear({ detail }));
+    // Whoever is signed out, here or elsewhere, is led to the sign-in by the server.
+    this.#connection.addEventListener("signed-out", () => location.assign(location.pathname));
     for (const event of ["online", "pageshow"]) {
       window.addEventListener(event, () => this.#connection.wake());
     }
@@ -92,13 +97,25 @@ export class SideBar extends HTMLElement {
     this.#showCount();
   };
 
+  /** Whoever saw an answer end has read it, also if this page is left before it hears of its mark. */
+  #noteEnd = () => this.#isLookedAt && this.#tellRead();
+
   /** Tell the server that the answer which this page shows has been seen, if that is news. */
   #noteRead() {
     const isRead = this.#isLookedAt && this.#unread.includes(this.#current);
     if (isRead) {
-      post(`/conversations/${this.#current}/read/`, new FormData(this.querySelector("form")));
+      this.#tellRead();
     }
     return isRead;
+  }
+
+  async #tellRead() {
+    if (!this.#isTelling) {
+      this.#isTelling = true;
+      const token = new FormData(this.querySelector("conversation-menu form"));
+      await post(`/conversations/${this.#current}/read/`, token, { outlives: true });
+      this.#isTelling = false;
+    }
   }
 
   #showCount() {
@@ -186,8 +203,9 @@ export class SideBar extends HTMLElement {
     if (!timeZone || document.cookie.split("; ").includes(cookie)) {
       return false;
     }
+    const secure = location.protocol === "https:" ? "; secure" : "";
     // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store is not in every browser
-    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax`;
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${secure}`;
     return true;
   }
 

@@ -1,6 +1,7 @@
 import { announce } from "../announcer.js";
 import { Cursor, Step } from "../cursor.js";
 import { showFiles } from "../files.js";
+import { persist } from "../persist.js";
 
 // <answer-text> with the text so far as HTML
 // <streaming-answer prediction="…" edition="0" end="1310" stop="/messages/…/stop/">
@@ -83,7 +84,8 @@ export class StreamingAnswer extends HTMLElement {
 
   /** What parses Markdown is half of all scripts: a page where nothing is being answered does without. */
   async #load() {
-    const [{ MarkdownWriter }, { Voice }] = await Promise.all([import("../markdown/writer.js"), import("../voice.js")]);
+    const parts = () => Promise.all([import("../markdown/writer.js"), import("../voice.js")]);
+    const [{ MarkdownWriter }, { Voice }] = await persist(parts);
     this.#page.voice = new Voice(this.#page);
     return new MarkdownWriter(this.#page);
   }

@@ -5,10 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -29,7 +30,7 @@ direct = build_opener(ProxyHandler({}))
 class Fleet:
     """Processes with one environment, and the database and the Redis that they share."""
 
-    def __init__(self, stack: ExitStack, folder: Path, upstream: str) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, upstream: str, environment: Mapping[str, str]) -> None:
         self._stack = stack
         self._folder = folder
         self.database_url = stack.enter_context(real_postgres())
@@ -44,6 +45,9 @@ class Fleet:
             "PARLEY_REPLICATE_URL": f"{upstream}/v1",
             "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
             "REPLICATE_API_TOKEN": TOKEN,
+            "PARLEY_MESSAGES_PER_MINUTE": "0",  # a few people ask for all
+            "PARLEY_ANSWERS_AT_ONCE": "0",
+            **environment,
         }
         if self.start("prepare").wait(LONGEST_START):
             raise RunFailed(f"The database cannot be prepared:\n{self.log()}")
@@ -99,9 +103,10 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(upstream: str) -> Iterator[Fleet]:
+def running_fleet(upstream: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Fleet]:
+    """Yield one whose processes have the variables of `environment`, too."""
     with TemporaryDirectory(prefix="parley-benchmark-") as folder, ExitStack() as stack:
-        yield Fleet(stack, Path(folder), upstream)
+        yield Fleet(stack, Path(folder), upstream, environment)
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

@@ -9,47 +9,33 @@ import re
 from json.encoder import encode_basestring_ascii
 
 from benchmarks.relaying.control import serve
-from benchmarks.relaying.websocket import CLOSE, TEXT, FrameReader, accept, server_frame
+from benchmarks.relaying.websocket import CLOSE, TEXT, Connection, accept, server_frame
 
 ENDED = b'{"type": "ended", "status": "succeeded"}'
 FOLLOWING = b'{"type": "state"}'
 KEY = re.compile(rb"\r\nsec-websocket-key: *(\S+)", re.IGNORECASE)
 
 
-class Socket(asyncio.Protocol):
+class Socket(Connection):
     """A browser's socket."""
 
     def __init__(self, upstream_port: int) -> None:
         self._upstream_port = upstream_port
-        self._greeting: bytes | None = b""
-        self._frames = FrameReader()
         self._opening: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._greeting is not None:
-            self._greeting += data
-            head, is_whole, data = self._greeting.partition(b"\r\n\r\n")
-            if not is_whole:
-                return
-            self._greet(head)
-        for kind, content in self._frames.feed(data):
-            if kind == TEXT:
-                self._opening = asyncio.ensure_future(self._follow(json.loads(content)["prediction"]))
-            elif kind == CLOSE:
-                self.transport.close()
-
-    def _greet(self, head: bytes) -> None:
-        self._greeting = None
+    def greet(self, head: bytes) -> None:
         key = KEY.search(head)
         assert key is not None
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept(key[1])
         )
+
+    def hear(self, kind: int, content: bytes) -> None:
+        if kind == TEXT:
+            self._opening = asyncio.ensure_future(self._follow(json.loads(content)["prediction"]))
+        elif kind == CLOSE:
+            self.transport.close()
 
     async def _follow(self, prediction: str) -> None:
         loop = asyncio.get_running_loop()

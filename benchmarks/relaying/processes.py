@@ -22,10 +22,10 @@ def machine_seconds() -> float:
     return sum(map(int, (user, nice, system, *interrupts))) / TICKS
 
 
-def memory_kib(pid: int) -> int:
-    """Return the proportional set size of a process."""
+def memory_kib(pid: int, kind: str = "Pss") -> int:
+    """Return the proportional set size of a process, or another `kind` that the kernel tells: `Rss`."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1])
     raise ValueError(f"the kernel does not tell how large process {pid} is")
 

@@ -12,7 +12,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 
 from benchmarks.relaying.control import serve_plainly  # noqa: E402
-from chat.models import Conversation, User  # noqa: E402
+from chat.models import Conversation, Message, User  # noqa: E402
 from predictions.models import Model, Prediction  # noqa: E402
 
 LONGEST_WAIT = 30.0  # seconds until the worker has read what the model takes
@@ -30,6 +30,19 @@ def ask(count: int) -> list[tuple[str, str]]:
             [key] = Prediction.objects.filter(message__conversation=conversation).values_list("pk", flat=True)
             answers.append((str(key), cookie))
     return answers
+
+
+def look(people: int, questions: int) -> list[tuple[str, str]]:
+    """Give each of so many people a conversation of so many questions; return ids, and cookies of who sees them."""
+    shown = []
+    for person, cookie in map(sign_in, range(people)):
+        conversation = Conversation.objects.create(owner=person, title="How are you?")
+        Message.objects.bulk_create(
+            Message(conversation=conversation, ordinal=ordinal, role=Message.Role.USER, text="How are you?")
+            for ordinal in range(1, questions + 1)
+        )
+        shown.append((str(conversation.pk), cookie))
+    return shown
 
 
 def sign_in(number: int) -> tuple[User, str]:
@@ -52,4 +65,4 @@ def wait_for_model() -> Model:
 
 
 if __name__ == "__main__":
-    serve_plainly({"ask": ask})
+    serve_plainly({"ask": ask, "look": look})

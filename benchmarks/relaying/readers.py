@@ -5,7 +5,6 @@ a wrong answer, however quick it was.
 """
 
 import asyncio
-import json
 import random
 import re
 from array import array
@@ -14,7 +13,7 @@ from zlib import crc32
 
 from benchmarks.relaying import tokens
 from benchmarks.relaying.control import serve
-from benchmarks.relaying.websocket import CLOSE, KEY, PING, PONG, TEXT, FrameReader, client_frame
+from benchmarks.relaying.websocket import Page, handshake
 
 CONNECTING = 20  # at once
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a page connects anew: from half of it to all of it, doubling
@@ -25,20 +24,19 @@ END_LIMIT = 80.0  # seconds until all answers have ended
 IN_ONE_PIECE = re.compile(r"[A-Za-z0-9+/]{16,}")
 
 
-class Reader(asyncio.Protocol):
+class Reader(Page):
     """A page that shows one answer; it connects as often as it must."""
 
-    def __init__(self, page: "Readers", prediction: str, handshake: bytes) -> None:
-        self._page = page
+    def __init__(self, readers: "Readers", prediction: str, request: bytes) -> None:
+        super().__init__(request)
+        self._readers = readers
         self._prediction = prediction
-        self._handshake = handshake
         self._attempts = 0
         self._partial = ""  # of a token that was cut in two
-        self._close_code = 0
+        self._arrived = 0  # when the bytes came that are being read
         self._heard_at = 0  # when the last text came
         self.following = asyncio.Event()
         self.ended = asyncio.Event()
-        self.transport: asyncio.Transport | None = None
         self.end = 0  # characters
         self._pieces: list[str] = []
         self.text_sum = [0, 0]  # length and checksum of the whole text
@@ -53,107 +51,74 @@ class Reader(asyncio.Protocol):
     def note_pause(self, now: int) -> None:
         self.longest_pause = max(self.longest_pause, now - self._heard_at)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._greeting: bytes | None = b""
-        self._close_code = 0
-        self._frames = FrameReader()
-        transport.write(self._handshake)
-
     def connection_lost(self, _: Exception | None) -> None:
         if not self.ended.is_set():
-            self._page.note_lost(self)
+            self._readers.note_lost(self)
 
     def pause(self) -> float:
         """Return for how many seconds to wait before the next connection."""
-        if self._close_code == SERVICE_RESTART:
+        if self.close_code == SERVICE_RESTART:
             return random.uniform(*MOVED_PAUSE)  # noqa: S311 - so that not all come back at once
         bound = min(FIRST_PAUSE * 2**self._attempts, LONGEST_PAUSE)
         self._attempts += 1
         return random.uniform(bound / 2, bound)  # noqa: S311
 
     def data_received(self, data: bytes) -> None:
-        if self._greeting is not None:
-            self._greeting += data
-            head, is_whole, data = self._greeting.partition(b"\r\n\r\n")
-            if not is_whole:
-                return
-            self._greet(head)
-        arrived = tokens.now()
-        for kind, content in self._frames.feed(data):
-            if kind == TEXT:
-                self._take(content, arrived)
-            elif kind == PING:
-                self._write(PONG, content)
-            elif kind == CLOSE:
-                self._close_code = int.from_bytes(content[:2], "big")
-                self._write(CLOSE, content)
-                self.close()
+        self._arrived = tokens.now()
+        super().data_received(data)
 
-    def close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def _greet(self, head: bytes) -> None:
-        self._greeting = None
-        if b" 101 " not in head.partition(b"\r\n")[0]:
-            self._page.complain(f"The socket was refused: {head[:200]!r}")
-            return
+    def opened(self) -> None:
         self.connections += 1
-        follow = {"type": "follow", "prediction": self._prediction, "edition": 0, "after": self.end}
-        self._write(TEXT, json.dumps(follow).encode())
+        self.tell({"type": "follow", "prediction": self._prediction, "edition": 0, "after": self.end})
 
-    def _write(self, kind: int, content: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(client_frame(kind, content))
-
-    def _take(self, content: bytes, arrived: int) -> None:
-        frame = json.loads(content)
+    def read(self, frame: dict[str, Any]) -> None:
         match frame.get("type"):
             case "output":
-                self._take_output(frame, arrived)
+                self._take_output(frame)
             case "ended":
                 self._take_end(frame)
             case "refused":
-                self._page.complain(f"A frame was refused: {frame['reason']}")
+                self.complain(f"A frame was refused: {frame['reason']}")
             case None:
                 return
         self._attempts = 0
         self.following.set()
 
-    def _take_output(self, frame: dict[str, Any], arrived: int) -> None:
+    def complain(self, problem: str) -> None:
+        self._readers.complain(problem)
+
+    def _take_output(self, frame: dict[str, Any]) -> None:
         text = frame["text"]
         if frame["edition"] or frame["offset"] != self.end or frame["end"] != self.end + len(text):
             known = {name: frame[name] for name in ("edition", "offset", "end")}
-            self._page.complain(f"A reader has {self.end} characters of {self._prediction} and is told {known}.")
+            self.complain(f"A reader has {self.end} characters of {self._prediction} and is told {known}.")
         self.end = frame["end"]
         self._pieces.append(text)
         if text:
-            self._time(text, arrived)
+            self._time(text)
 
     def _take_end(self, frame: dict[str, Any]) -> None:
         """Take the rest of the text out of the finished message, which has it in one piece: tokens know no space."""
         text = "".join(self._pieces)
         whole = max(IN_ONE_PIECE.findall(frame.get("html", "")), key=len, default="") or text
         if not whole.startswith(text):
-            self._page.complain(f"The end of {self._prediction} is another text than was told before.")
+            self.complain(f"The end of {self._prediction} is another text than was told before.")
         self.text_sum = [len(whole), crc32(whole.encode())]
         if frame["status"] != "succeeded":
-            self._page.complain(f"{self._prediction} has {frame['status']}.")
+            self.complain(f"{self._prediction} has {frame['status']}.")
         self.ended.set()
 
-    def _time(self, text: str, arrived: int) -> None:
+    def _time(self, text: str) -> None:
         text = self._partial + text
         whole = len(text) - len(text) % tokens.LENGTH
         self._partial = text[whole:]
-        if self._page.measuring:
-            self.note_pause(arrived)
-            self._heard_at = arrived
-            tokens.read_delays(text[:whole], arrived, self._page.delays)
+        if self._readers.measuring:
+            self.note_pause(self._arrived)
+            self._heard_at = self._arrived
+            tokens.read_delays(text[:whole], self._arrived, self._readers.delays)
         if self.first_delay is None and whole:
             first = array("L")
-            tokens.read_delays(text[: tokens.LENGTH], arrived, first)
+            tokens.read_delays(text[: tokens.LENGTH], self._arrived, first)
             self.first_delay = first[0]
 
 
@@ -173,7 +138,7 @@ class Readers:
         """Have each of `answers`, ids and cookies, followed by a page; one that `comes_back` connects anew."""
         self._port, self._comes_back = port, comes_back
         self._complaints.clear()
-        self._readers = [Reader(self, key, _handshake(port, cookie)) for key, cookie in answers]
+        self._readers = [Reader(self, key, handshake(port, f"Cookie: {cookie}")) for key, cookie in answers]
         slots = asyncio.Semaphore(CONNECTING)
 
         async def connect(reader: Reader) -> None:
@@ -217,7 +182,7 @@ class Readers:
             task.cancel()
         for reader in self._readers:
             reader.ended.set()
-            reader.close()
+            reader.transport.close()
         return {
             "texts": [reader.text_sum for reader in self._readers],
             "connections": sum(each.connections for each in self._readers),
@@ -245,20 +210,6 @@ class Readers:
 
     async def _connect(self, reader: Reader) -> None:
         await asyncio.get_running_loop().create_connection(lambda: reader, "127.0.0.1", self._port)
-
-
-def _handshake(port: int, cookie: str) -> bytes:
-    lines = [
-        "GET /socket/ HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        f"Origin: http://127.0.0.1:{port}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {KEY.decode()}",
-        "Sec-WebSocket-Version: 13",
-        f"Cookie: {cookie}",
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def _shares(sorted_units: list[int]) -> dict[str, float]:

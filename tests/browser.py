@@ -4,21 +4,37 @@ The fixtures that go with it are in conftest.py: `open_page` opens pages of `sit
 Django refuses its database to a thread that a Chromium is driven from: tests that use both come before.
 """
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
+from tests.site import Site
 from tests.waiting import wait_until
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+UNWANTED = (
+    # For each window, Chromium fetches two pages of its own for what pops up at its address bar: a second of CPU.
+    *("WebUIOmniboxAimPopup", "WebUIOmniboxPopup"),
+    # Playwright's own list, in whose place this one stands.
+    *("AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync"),
+    *("DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay"),
+    *("MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch"),
+    *("TcpPortRandomizationWin", "ThirdPartyStoragePartitioning"),
+)
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    f"--disable-features={','.join(UNWANTED)}",
 )
+# Contexts that nobody uses, by their options: what each has cached of the site's files is a third of opening a page.
+IDLE: WeakKeyDictionary[Browser, dict[str, list[BrowserContext]]] = WeakKeyDictionary()
 PASSWORD = "a long enough phrase"
 PATIENCE = 15_000  # milliseconds
 
@@ -38,9 +54,10 @@ Open = Callable[..., Page]
 def chromium() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     assert program, "bin/test installs Chromium, or says how"
+    flags = [*FLAGS, *(["--ignore-certificate-errors"] if Site.behind_nginx else [])]
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=list(FLAGS)) as browser,
+        playwright.chromium.launch(executable_path=program, args=flags) as browser,
     ):
         yield browser
 
@@ -50,26 +67,61 @@ def visiting(browser: Browser, url: str, known: Any, *, harmless: tuple[str, ...
     """Yield a function that opens a page of the site at `url` in a context of its own, whose options it takes.
 
     A page starts from what is `known`, a storage state, and what it logs as an error, a broken rule of the CSP among
-    it, fails the test, but for what has one of the `harmless` words in it.
+    it, fails the test, but for what has one of the `harmless` words in it. The next test may get the same contexts:
+    what one changes beside cookies, storage and being offline, it changes in its page.
     """
-    contexts: list[BrowserContext] = []
+    lent: list[tuple[str, BrowserContext]] = []
     complaints: list[str] = []
 
-    def open_page(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(**{"base_url": url, "storage_state": known, **options})
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
+    def open_page(path: str = "/", *, storage_state: Any = known, **options: Any) -> Page:
+        kind, context, page = borrow(browser, url, storage_state, options)
+        lent.append((kind, context))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(path)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for kind, context in lent:
+        give_back(browser, kind, context)
     serious = [text for text in complaints if not any(words in text for words in harmless)]
     assert not serious, serious
+
+
+def borrow(browser: Browser, url: str, known: Any, options: dict[str, Any]) -> tuple[str, BrowserContext, Page]:
+    """Return a context that has what is `known` and nothing else, with a page, and the kind of contexts it is of."""
+    settings = {"base_url": url, "ignore_https_errors": Site.behind_nginx, **options}
+    kind = json.dumps(settings, sort_keys=True)
+    idle = IDLE.setdefault(browser, {}).setdefault(kind, [])
+    context = idle.pop() if idle else browser.new_context(**settings)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    forget = page.context.new_cdp_session(page)
+    forget.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage,indexeddb"})
+    forget.detach()
+    context.add_cookies(known["cookies"] if known else [])
+    return kind, context, page
+
+
+def give_back(browser: Browser, kind: str, context: BrowserContext) -> None:
+    """Have a context, which may be closed by now, ready for the next one who needs such."""
+    try:
+        for page in context.pages:
+            page.close()
+        context.clear_cookies()
+        context.set_offline(False)
+    except Error:
+        return
+    IDLE[browser][kind].append(context)
+
+
+def become_admin(context: BrowserContext, address: str) -> None:
+    """Do what `set_up` does, without a page."""
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', context.request.get(address).text())[:1]
+    form = {"username": "alice", "password1": PASSWORD, "password2": PASSWORD, "csrfmiddlewaretoken": token}
+    assert context.request.post(address, form=form, headers={"Referer": address}).ok
+    home = address.partition("/setup/")[0]
+    wait_until(lambda: '<option value="' in context.request.get(home).text())
 
 
 def set_up(page: Page, address: str) -> None:
@@ -112,8 +164,12 @@ def choose_action(page: Page, name: str) -> None:
 def violations(page: Page, **options: Any) -> list[tuple[str, str]]:
     """What axe finds, once no colour changes any more. It does not fetch style sheets anew: the CSP would refuse it."""
     page.evaluate(CALM)
-    response = Axe().run(page, options={"preload": False, **options}).response
-    return [(found["id"], found["nodes"][0]["html"]) for found in response["violations"]]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    # What is in order is not asked for: to write it all down costs more than to look.
+    asked = {"preload": False, "resultTypes": ["violations"], **options}
+    found = page.evaluate("options => axe.run(options).then(({ violations }) => violations)", asked)
+    return [(rule["id"], rule["nodes"][0]["html"]) for rule in found]
 
 
 def in_both_themes(page: Page) -> list[tuple[str, str, str]]:

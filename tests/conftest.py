@@ -1,6 +1,8 @@
 """What many tests start from: people, a provider with a model, a worker that runs, and a browser before a site."""
 
 import asyncio
+import gc
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,18 +20,52 @@ from predictions.bus import bus
 from predictions.models import Condition, Model, Prediction, Provider, Version
 from predictions.providers.replicate import ReplicateProvider
 from predictions.worker import Worker
-from tests.browser import Open, chromium, set_up, visiting
+from tests.browser import Open, become_admin, chromium, visiting
 from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
+from tests.prepared import prepared
 from tests.site import OFFERED, Site, add_painter
 from tests.waiting import WAIT_LIMIT, wait_until
 
 # The files that take longest are begun first: none of them is to run alone at the end.
-LONG = ("test_kills", "test_outages", "test_postgres_and_redis", "test_browser", "test_teeth", "test_faults")
+LONG = (
+    *("test_kills", "test_outages", "test_browser", "test_states", "test_start", "test_postgres_and_redis"),
+    *("test_faults", "test_processes", "test_bundled_models", "test_teeth", "test_slow_readers", "test_library"),
+)
 LONGEST_ANSWER = 60.0  # seconds; a real model on a busy machine needs some of them
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--behind-nginx", action="store_true", help="run what has a browser, the sites behind nginx with TLS"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Site.behind_nginx = config.getoption("--behind-nginx")
+
+
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays: to look at all of it for garbage, again and again, costs a tenth."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    if Site.behind_nginx:
+        others = [item for item in items if not _opens_a_site(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _opens_a_site(item)]
+
+
+def _opens_a_site(item: pytest.Item) -> bool:
+    """Whether it has a browser before a running Parley."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return {"browser", "site"} <= fixtures or item.get_closest_marker("browser") is not None
 
 
 @pytest.fixture
@@ -47,6 +83,13 @@ def page(client: Client, alice: User) -> Client:
 @pytest.fixture
 def charlie(db: None) -> User:
     return User.objects.create_user("charlie", password="battery staple")
+
+
+@pytest.fixture
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no wait end during a test, however slow it is."""
+    now = timezone.now() + timedelta(minutes=1)  # after what rows say by themselves
+    monkeypatch.setattr(timezone, "now", lambda: now)
 
 
 @pytest.fixture
@@ -218,11 +261,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, site: Site) -> Any:
     """What the browser of alice keeps, who is the first admin of `site`."""
-    page = browser.new_page()
-    set_up(page, site.address)
-    state = page.context.storage_state()
-    page.close()
-    return state
+    with browser.new_context(ignore_https_errors=Site.behind_nginx) as context:
+        become_admin(context, site.address)
+        return context.storage_state()
 
 
 @pytest.fixture
@@ -230,6 +271,18 @@ def open_page(browser: Browser, site: Site, signed_in: Any) -> Iterator[Open]:
     """Open pages of `site` for alice, each in a context of its own."""
     with visiting(browser, site.url, signed_in) as open_page:
         yield open_page
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """Whether the test database is a copy of one that is migrated already: worth it where several workers need one."""
+    return hasattr(request.config, "workerinput") and connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, django_db_keepdb: bool) -> None:
+    if django_db_keepdb:
+        shutil.copy(prepared() / "db.sqlite3", connection.settings_dict["TEST"]["NAME"])
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.site import PROJECT
+from tests.prepared import PROJECT
 from tests.waiting import WAIT_LIMIT, wait_until
 
 UNPACKED = PROJECT / ".venv/nginx/usr/sbin/nginx"  # where bin/test puts it

@@ -82,7 +82,8 @@ class OldProxy:
 
     async def _pass_on(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        far_writer.write(re.sub(rb"(?i)\r\nconnection:[^\r]*", rb"\r\nConnection: close", head))
+        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
+        far_writer.write(head.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n")
         ways = [
             asyncio.create_task(self._copy(reader, far_writer)),
             asyncio.create_task(self._copy(far_reader, writer, whole=self._buffers)),

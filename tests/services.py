@@ -31,9 +31,12 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
+from tests.prepared import manage, once
+
 START_LIMIT = 30.0  # seconds; one second is usual, on a busy machine three
 STOP_LIMIT = 10.0
 FOLDERS = Path("/tmp")  # not TMPDIR: the path of a socket must not have more than 107 characters
+MIGRATED = "parley"  # a database of each cluster of ours
 NOBODY = 65_534  # PostgreSQL refuses to be run by root
 PORTS = range(15_000, 31_000)  # below those that a kernel hands out by itself: nobody takes one during a restart
 TIED = Path(__file__).resolve().parent.parent / "bin" / "launch" / "tied.py"
@@ -82,24 +85,24 @@ def restartable_valkey() -> Iterator["Server"]:
 
 @contextmanager
 def restartable_postgres() -> Iterator["Server"]:
-    """Yield a PostgreSQL that is started already, and keeps what it has over a crash; `url` is an empty database."""
+    """Yield a PostgreSQL that is started already, and keeps what it has over a crash; `url` is a migrated database."""
     port = _free_port()
     with _folder("postgres") as folder, _postgres_server(folder, port) as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE parley")
-        server.url = f"postgresql://postgres@127.0.0.1:{port}/parley"
+        server.url = f"postgresql://postgres@127.0.0.1:{port}/{MIGRATED}"
         yield server
 
 
 @contextmanager
-def real_postgres() -> Iterator[str]:
-    """Yield the URL of an empty PostgreSQL database."""
+def real_postgres(*, is_migrated: bool = False) -> Iterator[str]:
+    """Yield the URL of a PostgreSQL database, an empty one if it `is_migrated` not."""
     named = os.environ.get("PARLEY_TEST_DATABASE_URL")
     if named:
         with _database(named) as url:
+            if is_migrated:
+                _migrate(url)
             yield url
     else:
-        with _own_postgres() as server, _database(server) as url:
+        with _own_postgres() as server, _database(server, like=MIGRATED if is_migrated else "template1") as url:
             yield url
 
 
@@ -110,12 +113,46 @@ def _own_postgres() -> Iterator[str]:
 
 
 def _postgres_server(folder: Path, port: int | None = None) -> "Server":
-    """Return a server on a socket in `folder`, and on a `port` if there is one; its `url` is its superuser's."""
-    programs = _postgres_programs()
+    """Return a server on a socket in `folder`, and on a `port` if there is one; its `url` is its superuser's.
+
+    It begins with a copy of a cluster in which there is a database that is migrated.
+    """
+    programs = _programs_for(folder)
+    _copy(once("cluster", _prepare_cluster), folder / "data")
+    return _server_of(programs, folder, port)
+
+
+def _prepare_cluster(made: Path) -> None:
+    with _folder("postgres") as folder:
+        programs = _programs_for(folder)
+        _make_cluster(programs / "initdb", folder / "data")
+        with _server_of(programs, folder) as server:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {MIGRATED}")
+            _migrate(urlsplit(server.url)._replace(path=f"/{MIGRATED}").geturl())
+        shutil.copytree(folder / "data", made, dirs_exist_ok=True)
+
+
+def _migrate(database: str) -> None:
+    with tempfile.TemporaryDirectory() as data:
+        manage("migrate", DATABASE_URL=database, PARLEY_DATA_DIR=data)
+
+
+def _copy(cluster: Path, data: Path) -> None:
+    shutil.copytree(cluster, data)
     if os.geteuid() == 0:
-        programs = _within_reach(programs, folder)
+        for path in (data, *data.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+
+
+def _programs_for(folder: Path) -> Path:
+    """Return where the programs are for a server in `folder`."""
+    programs = _postgres_programs()
+    return _within_reach(programs, folder) if os.geteuid() == 0 else programs
+
+
+def _server_of(programs: Path, folder: Path, port: int | None = None) -> "Server":
     data = folder / "data"
-    _make_cluster(programs / "initdb", data)
     url = f"postgresql://postgres@/postgres?host={folder}" + (f"&port={port}" if port else "")
     # Nothing here outlives the machine's next crash, so nothing has to reach the disk.
     options = {
@@ -133,11 +170,11 @@ def _postgres_server(folder: Path, port: int | None = None) -> "Server":
 
 
 @contextmanager
-def _database(server: str) -> Iterator[str]:
-    """Yield the URL of a new database of this server, and remove it in the end."""
+def _database(server: str, like: str = "template1") -> Iterator[str]:
+    """Yield the URL of a new database of this server, a copy of another one, and remove it in the end."""
     name = f"parley_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE {like}')
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:

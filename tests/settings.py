@@ -20,6 +20,9 @@ from config.settings import DATA_DIR, DATABASES  # noqa: E402
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: worker, journal and pages have connections of their own, as in life.
     DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
+elif os.environ.get("PARLEY_TEST_IS_MIGRATED"):  # the database that the environment names
+    DATABASES["default"]["TEST"] = {"TEMPLATE": DATABASES["default"]["NAME"]}
+MESSAGES_PER_MINUTE = ANSWERS_AT_ONCE = 0  # a test asks quicker than people do
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from playwright.sync_api import Page, expect
 
@@ -61,11 +62,21 @@ class Stage:
     host: FakeReplicate
     open: Open
     _gates: list[Gate] = field(default_factory=list)
+    _held: list[Callable[[], None]] = field(default_factory=list)
 
     def gate(self) -> Gate:
         """A place where the host waits until the state has been looked at."""
         self._gates.append(Gate())
         return self._gates[-1]
+
+    def hold(self, drop: Callable[[], None]) -> None:
+        """Keep a request from the server; it is dropped, or a page that closes would still send it."""
+        self._held.append(drop)
+
+    def drop_what_is_held(self) -> None:
+        for drop in self._held:
+            drop()
+        self._held.clear()
 
     def leave(self) -> None:
         for gate in self._gates:
@@ -106,7 +117,10 @@ def state(name: str) -> Callable[[State], State]:
 def shown(name: str, stage: Stage) -> Iterator[Page]:
     """Yield a page in a state; afterwards, what waits goes on."""
     try:
-        yield STATES[name](stage)
+        page = STATES[name](stage)
+        yield page
+        stage.drop_what_is_held()
+        page.close()  # it would ask what waits in it, and get the answer of the next state
     finally:
         stage.leave()
 
@@ -155,7 +169,7 @@ def files_with_a_question(stage: Stage) -> Page:
 @state("sending")
 def sending(stage: Stage) -> Page:
     page = stage.open()
-    page.route("**/conversations/", lambda route: None)
+    page.route("**/conversations/", lambda route: stage.hold(partial(route.fulfill, status=204)))
     send(page, "How do tides work?")
     expect(page.get_by_text("Sending …")).to_be_visible()
     return page
@@ -359,6 +373,8 @@ def details(stage: Stage) -> Page:
 def long_conversation(stage: Stage) -> Page:
     page = stage.answered("Write forty lines about a lighthouse", Script(chunks=[LONG]))
     page = stage.answered("Again, please", Script(chunks=[LONG]), page=page)
+    expect(page.get_by_text("40.", exact=True).last).to_be_in_viewport()
+    page.get_by_text("40.", exact=True).last.hover()  # or it would be the list of conversations that is turned
     page.mouse.wheel(0, -900)
     expect(page.get_by_role("button", name="To the end")).to_be_visible()
     return page

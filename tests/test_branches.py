@@ -128,13 +128,21 @@ def test_nobody_touches_anothers_branches(conversation: Conversation, charlie: U
 
 
 @pytest.mark.django_db
-def test_a_link_to_a_message_shows_the_branch_that_it_is_on(page: Client, conversation: Conversation) -> None:
+def test_a_link_to_a_message_on_another_branch_offers_to_show_it_and_changes_nothing(
+    page: Client, conversation: Conversation
+) -> None:
     first, _, second, *_ = conversation.branch()
     page.post(at("message_edit", first.pk), {"text": "Other words?"})
     finish("Other.")
 
     html = page.get(at("conversation_detail", conversation.pk), {"message": str(second.pk)}).content.decode()
-    assert "Second?" in html
+    assert "on another branch" in html
+    assert "Second?" not in html
+    assert texts(conversation)[-1] == "Other."
+
+    shown = page.post(at("message_show", second.pk), follow=True).content.decode()
+    assert "Second?" in shown
+    assert "on another branch" not in shown
     assert texts(conversation)[-1] == "Two."
     for named in ("nonsense", str(uuid.uuid4()), ""):
         assert page.get(at("conversation_detail", conversation.pk), {"message": named}).status_code == 200

@@ -1,6 +1,8 @@
 """Hints between threads and processes; the contract is written once and run for each bus."""
 
 import asyncio
+import hmac
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -75,7 +77,9 @@ async def test_foreign_bytes_on_the_channel_harm_nobody(valkey: str) -> None:
     with closing(RedisBus(valkey)) as bus, bus.subscribe("a") as a:
         await live(bus)
         client = redis.Redis.from_url(valkey)
-        for rubbish in (b"\xff", b"7", b"[1]", b'["a"]', b'[["a", 7]]', b"[" * 5_000):
+        forged = json.dumps([["a", {"text": "forged"}]]).encode()
+        another = hmac.digest(b"another key", forged, "sha256") + forged
+        for rubbish in (b"", b"\xff", b"7", b"[1]", b'["a"]', b'[["a", 7]]', b"[" * 5_000, forged, another, bytes(32)):
             client.publish(CHANNEL, rubbish)
         bus.publish(("a", {"n": 1}))
         client.close()

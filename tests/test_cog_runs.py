@@ -16,9 +16,11 @@ from chat.models import User
 from predictions import catalogue, files, providers
 from predictions.bus import bus
 from predictions.database import query
+from predictions.events import Logs
 from predictions.follow import follow, stored_text
 from predictions.models import File, Model, Prediction, Provider
 from predictions.models.catalogue import PATIENCE
+from predictions.providers.base import LOGS_LIMIT
 from predictions.providers.cog import CogProvider
 from predictions.providers.errors import NotTaken, PredictionGone, ProviderRefused, StreamInterrupted
 from predictions.providers.http import HostClient
@@ -250,8 +252,10 @@ def test_a_server_that_was_restarted_is_asked_again(
         model = offer(server, "smollm2", settings)
         prediction = ask(model, prompt="Tell me a long story about a bridge and a river.", max_tokens=150)
         wait_until(lambda: len(stored_text(prediction.pk)) > 10)
-        for pid in server.processes:
-            os.kill(pid, signal.SIGKILL)
+        # All at once: a server whose worker alone is gone says so in an orderly way.
+        for blow in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in server.processes:
+                os.kill(pid, blow)
     with start_cog_server("smollm2", port=httpx.URL(server.url).port):
         ended(prediction)
 
@@ -352,6 +356,21 @@ def test_streams_that_cannot_be_had(response: httpx.Response, error: type[Except
 
     with pytest.raises(error):
         asyncio.run(read())
+
+
+def test_a_log_without_end_is_listened_to_so_far(small: Prediction) -> None:
+    line = f'event: log\ndata: {{"data": "{"x" * 50_000}"}}\n\n'.encode()
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=line * 10)
+    heard: list[int] = []
+
+    async def read() -> None:
+        async for event in asked_of(small.model, answer).stream(small):
+            assert isinstance(event, Logs)
+            heard.append(len(event.text))
+
+    with pytest.raises(StreamInterrupted):  # it does not say how the prediction ended
+        asyncio.run(read())
+    assert max(heard) < LOGS_LIMIT + 50_000
 
 
 def test_what_a_model_raised_is_told_without_wrapping(small: Prediction) -> None:

@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from chat.management.commands import serve
 from predictions import catalogue, checks, pins, providers
 from predictions.models import Model, Prediction, Provider, Version, WebhookDelivery, Worker
 from tests.conftest import WorkerThread, ended
@@ -183,6 +184,20 @@ def test_ready_with_a_worker(client: Client, worker: WorkerThread) -> None:
 
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("public", "host", "site"),
+    [
+        ("", "127.0.0.1", "http://127.0.0.1:8000"),
+        ("", "::", "http://[::1]:8000"),
+        ("https://chat.example.org", "0.0.0.0", "https://chat.example.org"),
+    ],
+)
+def test_what_is_printed_is_where_browsers_go(public: str, host: str, site: str, settings: Any) -> None:
+    settings.PUBLIC_URL = public
+
+    assert re.fullmatch(rf"{re.escape(site)}/setup/[\w-]+/", serve.Command._address(host, 8000))
 
 
 # ---------------------------------------------------------------- the catalogue

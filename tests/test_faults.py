@@ -308,8 +308,8 @@ def ask_many(model: Model, *askers: tuple[User, int]) -> list[Prediction]:
     return predictions
 
 
-def all_ended(predictions: list[Prediction]) -> bool:
-    return not Prediction.objects.filter(pk__in=[prediction.pk for prediction in predictions]).active().exists()
+def all_ended() -> bool:
+    return not Prediction.objects.active().exists()
 
 
 def prompts(predictions: list[Prediction]) -> list[str]:
@@ -332,7 +332,7 @@ def test_f05_no_question_is_lost_or_doubled_however_the_limit_is_told(
     wait_until(lambda: "rate limit" in condition(model).trouble)
     wait_until(lambda: condition(model).reduced_to == (6.0 if form == "poor" else None))
     wait_until(lambda: any(row(prediction).phase == "queued" for prediction in predictions))
-    wait_until(lambda: all_ended(predictions))
+    wait_until(all_ended)
 
     assert {ended(prediction).status for prediction in predictions} == {"succeeded"}
     assert sorted(asked(fake)) == prompts(predictions)
@@ -361,7 +361,7 @@ def test_f05_five_hundred_questions_at_once_are_all_answered_once_and_in_turn(
         fake.fail("create", *[None] * 19, refusal)
     fake.default = Script(stream=False)
     predictions = ask_many(model, (alice, 480), (charlie, 20))
-    wait_until(lambda: all_ended(predictions), limit=60)
+    wait_until(all_ended, limit=60)
 
     assert {ended(prediction).status for prediction in predictions} == {"succeeded"}
     assert sorted(asked(fake)) == prompts(predictions)

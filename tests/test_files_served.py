@@ -123,7 +123,7 @@ async def test_a_browser_may_keep_it_and_can_do_nothing_else_with_it(alice: User
         assert not any(part.startswith("script-src") for part in policy)
         assert response["X-Content-Type-Options"] == "nosniff"
         assert response["Cross-Origin-Resource-Policy"] == "same-origin"
-        assert response["Cache-Control"] == "private, max-age=31536000, immutable"
+        assert response["Cache-Control"] == "private, no-cache"
         assert response["Accept-Ranges"] == "bytes"
 
 

@@ -32,7 +32,12 @@ def begin(page: Page, text: str) -> None:
 
 def test_every_page_shows_what_is_written_and_what_nobody_has_read(open_page: Open, host: FakeReplicate) -> None:
     page = open_page(color_scheme="dark")
+    gate = Gate()
+    host.script(Script(steps=["Juicy", gate, " ones."]))
     begin(page, "Apples")
+    # Who sees an answer end has read it, also on a page that is left before it hears that this was news.
+    page.evaluate("document.addEventListener('sidebar-news', event => event.stopImmediatePropagation(), true)")
+    gate.open()
     expect(page.locator("streaming-answer")).to_have_count(0)
     gate = Gate()
     host.script(Script(steps=["Slowly", gate, " done."]))
@@ -55,6 +60,20 @@ def test_every_page_shows_what_is_written_and_what_nobody_has_read(open_page: Op
     for each in (page, other):
         expect(row(each, "Bananas").locator(".mark")).to_have_count(0)
     expect(other).to_have_title("Parley")
+
+
+def test_an_answer_that_ends_while_a_title_is_changed_is_read(open_page: Open, host: FakeReplicate) -> None:
+    page = open_page()
+    gate = Gate()
+    host.script(Script(steps=["Ripe", gate, " ones."]))
+    begin(page, "Quinces")
+    other = open_page("/")
+    choose(page, "Quinces", "Rename")
+    gate.open()
+    expect(page.locator("streaming-answer")).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Title")).to_be_focused()
+    expect(row(other, "Quinces").locator(".mark")).to_have_count(0)
+    page.keyboard.press("Escape")
 
 
 def test_a_library_of_conversations_is_kept_in_order(open_page: Open, host: FakeReplicate) -> None:

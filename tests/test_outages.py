@@ -46,6 +46,7 @@ from predictions.redis_bus import CHANNEL, REDIS_TIMEOUT
 from tests.browser import chromium
 from tests.conftest import WorkerThread, ended
 from tests.fake_replicate import FakeReplicate, Gate, Script
+from tests.prepared import static
 from tests.proxy import FaultyProxy, Toxic
 from tests.services import restartable_postgres, restartable_valkey
 from tests.site import Site
@@ -324,6 +325,7 @@ class Town:
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "DJANGO_"))},
             "DATABASE_URL": self.postgres.url,
             "PARLEY_DATA_DIR": str(folder),
+            "PARLEY_STATIC_DIR": static(),
             "PARLEY_REPLICATE_URL": self.fake.url,
             "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
             "REPLICATE_API_TOKEN": self.fake.token,
@@ -940,6 +942,10 @@ def test_f43_whatever_people_do_at_once_is_never_refused_as_a_deadlock(alice: Us
     # As two workers see it of which one was silent for too long.
     held = list(Prediction.objects.values_list("pk", flat=True))
 
+    def end_all() -> None:
+        for key in Prediction.objects.filter(message__conversation=conversation).values_list("pk", flat=True):
+            Prediction.objects.filter(pk=key).update(status="failed")  # two who ended all at once would be a deadlock
+
     def claim(worker: Worker) -> None:
         Prediction.objects.filter(pk__in=held).update(leased_until=timezone.now())
         Prediction.objects.claim(worker, limit=10)
@@ -948,7 +954,7 @@ def test_f43_whatever_people_do_at_once_is_never_refused_as_a_deadlock(alice: Us
         "ask": lambda n: conversation.ask("And now?", message_id=uuid.uuid4(), model=model),
         "stop": lambda n: Prediction.objects.get(pk=held[n]).request_cancel(),
         "retry": lambda n: conversation.answer_again(answer),
-        "end": lambda n: Prediction.objects.filter(message__conversation=conversation).update(status="failed"),
+        "end": lambda n: end_all(),
     }
     machines: dict[str, Callable[[int], Any]] = {
         "claim": lambda n: claim(workers[n % 2]),

@@ -318,7 +318,7 @@ def test_reading_changes_nothing(page: Client, model: Model, django_assert_max_n
     before = list(Message.objects.values()), list(Prediction.objects.values()), list(Conversation.objects.values())
 
     for address in ("/", reverse("chat:conversation_detail", args=[conversation.pk])):
-        with django_assert_max_num_queries(13):
+        with django_assert_max_num_queries(12):
             page.get(address)
 
     assert before == (
@@ -378,6 +378,18 @@ def test_a_stranger_sees_nothing_and_changes_nothing(page: Client, charlie: User
     assert "Hi" not in stranger.get("/").content.decode().split("<main")[0]
     assert Message.objects.count() == 2
     assert conversation.branch()[-1].is_running
+
+
+def test_a_message_id_of_another_conversation_is_refused_in_words(page: Client, alice: User, model: Model) -> None:
+    first, other = (Conversation.begin(alice, "Hi", message_id=uuid.uuid4(), model=model) for _ in range(2))
+    Prediction.objects.update(status="succeeded")
+    question = other.branch()[0]
+    taken = fields(model, "And?", id=str(first.branch()[0].pk))
+    for address in (reverse("chat:message_create", args=[other.pk]), reverse("chat:message_edit", args=[question.pk])):
+        answer = page.post(address, taken, headers={"Accept": "application/json"})
+
+        assert (answer.status_code, "Reload the page" in answer.content.decode()) == (422, True)
+    assert other.messages.count() == 2
 
 
 def test_a_message_id_cannot_be_taken_from_somebody_else(page: Client, charlie: User, model: Model) -> None:
@@ -505,6 +517,13 @@ def test_any_other_failure_is_told_as_one_of_ours(page: Client, monkeypatch: pyt
 
     assert answer.status_code == 500
     assert "Something went wrong" in answer.content.decode()
+
+
+def test_more_than_a_form_may_hold_is_refused_in_words(page: Client) -> None:
+    response = page.post("/conversations/", {"text": "x" * 3_000_000})
+
+    assert response.status_code == 400
+    assert "That could not be read" in response.content.decode()
 
 
 # ---------------------------------------------------------------- the first admin

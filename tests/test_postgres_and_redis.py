@@ -15,11 +15,12 @@ AGAIN = ("claims", "migrations", "pins", "races", "search", "socket")
 @pytest.mark.timeout(300)
 def test_everything_behaves_alike_over_postgresql_and_redis() -> None:
     paths = [f"tests/test_{name}.py" for name in AGAIN]
-    with real_postgres() as database, real_valkey() as redis:
+    with real_postgres(is_migrated=True) as database, real_valkey() as redis:
+        services = {"DATABASE_URL": database, "PARLEY_TEST_IS_MIGRATED": "yes", "REDIS_URL": redis}
         run = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *paths],
             cwd=Path(__file__).parent.parent,
-            env={**os.environ, "DATABASE_URL": database, "REDIS_URL": redis, "PYTEST_ADDOPTS": ""},
+            env={**os.environ, **services, "PYTEST_ADDOPTS": ""},
             capture_output=True,
             text=True,
             check=False,

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.fake_replicate import FakeReplicate, Gate, Script
+from tests.prepared import static
 from tests.services import real_postgres, real_valkey
 from tests.waiting import WAIT_LIMIT, wait_until
 
@@ -55,14 +56,15 @@ def end(process: "subprocess.Popen[str]") -> None:
         raise
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fake() -> Iterator[FakeReplicate]:
     with FakeReplicate() as fake:
         yield fake
 
 
-@pytest.fixture
-def fleet(fake: FakeReplicate, tmp_path: Path) -> Iterator[Fleet]:
+@pytest.fixture(scope="module")
+def fleet(fake: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Processes of a site that is released already; each test ends its own."""
     with ExitStack() as stack:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "DJANGO_"))},
@@ -70,19 +72,40 @@ def fleet(fake: FakeReplicate, tmp_path: Path) -> Iterator[Fleet]:
             "PORT": "0",
             "DATABASE_URL": stack.enter_context(real_postgres()),
             "REDIS_URL": stack.enter_context(real_valkey()),
-            "PARLEY_DATA_DIR": str(tmp_path),
+            "PARLEY_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+            "PARLEY_STATIC_DIR": static(),
             "PARLEY_REPLICATE_URL": fake.url,
             "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
             "REPLICATE_API_TOKEN": fake.token,
         }
-        yield Fleet(stack, environment)
+        fleet = Fleet(stack, environment)
+        assert fleet.from_procfile("release").wait(60) == 0
+        yield fleet
+
+
+def test_web_and_worker_are_ready_together(fleet: Fleet) -> None:
+    with httpx.Client(trust_env=False) as client:
+        fleet.environment["PORT"] = str(free_port())
+        web = fleet.from_procfile("web")
+        address = f"http://127.0.0.1:{fleet.environment['PORT']}/health/ready"
+
+        def status() -> int | None:
+            try:
+                return client.get(address).status_code
+            except httpx.TransportError:
+                return None
+
+        wait_until(status)
+        assert client.get(address).json()["worker"] == "failing"
+        worker = fleet.from_procfile("worker")
+        wait_until(lambda: status() == 200)
+        assert [told_again_and_again_to_end(process) for process in (web, worker)] == [0, 0]
 
 
 def test_an_answer_survives_the_worker_that_wrote_it(fleet: Fleet, fake: FakeReplicate) -> None:
     words = [f"word{n} " for n in range(20)]
     gate = Gate()
     fake.script(Script(steps=[*words[:10], gate, *words[10:]]))
-    assert fleet.from_procfile("release").wait(60) == 0
     workers = {worker.pid: worker for worker in (fleet.from_procfile("worker"), fleet.manage("runpredictions"))}
 
     def count_workers() -> int:
@@ -111,26 +134,6 @@ def test_an_answer_survives_the_worker_that_wrote_it(fleet: Fleet, fake: FakeRep
     [survivor] = workers.values()
     survivor.terminate()
     assert survivor.wait(WAIT_LIMIT) == 0
-
-
-def test_web_and_worker_are_ready_together(fleet: Fleet) -> None:
-    with httpx.Client(trust_env=False) as client:
-        assert fleet.from_procfile("release").wait(60) == 0
-        fleet.environment["PORT"] = str(free_port())
-        web = fleet.from_procfile("web")
-        address = f"http://127.0.0.1:{fleet.environment['PORT']}/health/ready"
-
-        def status() -> int | None:
-            try:
-                return client.get(address).status_code
-            except httpx.TransportError:
-                return None
-
-        wait_until(status)
-        assert client.get(address).json()["worker"] == "failing"
-        worker = fleet.from_procfile("worker")
-        wait_until(lambda: status() == 200)
-        assert [told_again_and_again_to_end(process) for process in (web, worker)] == [0, 0]
 
 
 def told_again_and_again_to_end(process: "subprocess.Popen[str]") -> int:

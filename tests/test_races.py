@@ -9,7 +9,9 @@ import pytest
 from django.db import connections
 
 from chat.models import AlreadyAnswering, Conversation, Message, SetupToken, User
-from predictions.models import Model, Prediction, Worker
+from chat.people import departures
+from predictions.models import Allowance, Limits, Model, Prediction, Worker
+from predictions.models.limits import PERSON_DONE
 from predictions.pins import NothingAnswers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,3 +114,36 @@ def test_one_token_makes_one_admin() -> None:
 
     assert sum(isinstance(result, User) for result in made) == 1
     assert User.objects.count() == 1
+
+
+def test_of_admins_who_are_sent_away_at_once_the_last_one_stays() -> None:
+    admins = [User.objects.create_superuser(f"admin{n}") for n in range(RACERS)]
+
+    sent = race(lambda n: departures.switch_off(admins[n]))
+
+    assert sorted(sent) == [False] + [True] * (RACERS - 1)
+    assert User.objects.filter(is_active=True).count() == 1
+
+
+def test_of_a_hundred_questions_at_once_one_takes_the_last_answer_of_the_day(alice: User, model: Model) -> None:
+    Limits.objects.create(person_answers=3, site_answers=50)
+    for _ in range(2):
+        Conversation.begin(alice, "Hi", message_id=uuid.uuid4(), model=model)
+
+    def ask(number: int) -> list[str]:
+        return [refusal_of(alice, model) for _ in range(9)]
+
+    told = [words for each in race(ask) for words in each]
+    assert (len(told), told.count("")) == (108, 1)
+    assert {words.partition(" in ")[0] for words in told if words} == {PERSON_DONE.partition(" in ")[0]}
+    assert Prediction.objects.count() == 3
+    assert [row.answers for row in Allowance.objects.all()] == [3, 3]
+
+
+def refusal_of(user: User, model: Model) -> str:
+    """Ask something; return "" or why it was refused."""
+    try:
+        Conversation.begin(user, "Hi", message_id=uuid.uuid4(), model=model)
+    except NothingAnswers as error:
+        return str(error)
+    return ""

@@ -33,7 +33,7 @@ def test_start_sentences_and_end_are_said_and_no_tokens(browser_has: str, open_p
         Script(steps=[begin, "The Moon pu", first, "lls. The Sun, t", second, f"oo.\n\n{code}Both", " raise the tide"])
     )
     page = open_page()
-    page.context.add_init_script(browser_has)
+    page.add_init_script(browser_has)
     send(page, "What raises the tide?")
     expect(page.locator("waiting-line")).to_be_visible()
     begin.open()

@@ -128,6 +128,7 @@ def test_the_whole_way_on_a_phone_with_a_slow_network(open_page: Open, host: Fak
     page.get_by_role("button", name="Conversations").tap()
     page.get_by_role("searchbox", name="Search").fill("hazelnuts")
     page.keyboard.press("Enter")
+    expect(page.locator("found-messages:defined")).to_be_visible()  # before, the page would offer to show the branch
     page.locator(".found__hit").first.tap()
     expect(page.locator(".message:target")).to_contain_text("and hazelnuts.")
     page.get_by_role("button", name="Actions for this conversation").tap()

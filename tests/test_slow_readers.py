@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import httpx
 import pytest
 
 from chat.limits import BURST
+from predictions.proxies import ROOM
 from tests.fake_replicate import FakeReplicate, Gate, Script
+from tests.prepared import copy_to, static
 from tests.proxy import FaultyProxy, Toxic
 from tests.services import own_valkey
 from tests.visitor import PASSWORD, Asked, Visitor, events
@@ -57,6 +61,15 @@ class Web:
         [line] = [line for line in status.splitlines() if line.startswith("RssAnon:")]
         return int(line.split()[1]) / 1024
 
+    @contextmanager
+    def growing_by(self, limit: int) -> Iterator[None]:
+        """Fail if the web process grows by more than `limit` MiB meanwhile, if only for a moment."""
+        about = Path(f"/proc/{self.process.pid}")
+        (about / "clear_refs").write_text("5")  # the peak begins anew
+        before = _peak(about)
+        yield
+        assert _peak(about) - before < limit
+
     def _is_ready(self) -> bool:
         assert self.process.poll() is None
         with suppress(httpx.TransportError):
@@ -70,6 +83,12 @@ class Web:
         return process
 
 
+def _peak(process: Path) -> float:
+    found = re.search(r"VmHWM:\s+(\d+)", (process / "status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
 @pytest.fixture(scope="module")
 def web(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with ExitStack() as stack:
@@ -77,11 +96,13 @@ def web(host: FakeReplicate, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             **{name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "DJANGO_"))},
             "REDIS_URL": stack.enter_context(own_valkey()),
             "PARLEY_DATA_DIR": str(tmp_path_factory.mktemp("web")),
+            "PARLEY_STATIC_DIR": static(),
             "PARLEY_REPLICATE_URL": host.url,
             "PARLEY_REPLICATE_MODELS": "meta/meta-llama-3-8b-instruct",
             "REPLICATE_API_TOKEN": host.token,
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
         }
+        copy_to(Path(environment["PARLEY_DATA_DIR"]))
         yield Web(stack, environment)
 
 
@@ -124,6 +145,83 @@ def ask_long(ada: Visitor, host: FakeReplicate) -> tuple[Asked, Gate, Gate]:
     begin, end = Gate(), Gate()
     host.script(Script(steps=[begin, *PIECES, end]))
     return ada.ask("A long story"), begin, end
+
+
+# ---------------------------------------------------------------- bodies: first, while the process is small
+
+FORM = "Content-Type: multipart/form-data; boundary=cut"
+PART = '--cut\r\nContent-Disposition: form-data; name="f{}"{}\r\n\r\n{}\r\n'
+
+
+def send_raw(port: int, *lines: str, body: Iterable[bytes]) -> tuple[bytes, int]:
+    """Post to the way in; return the first line of what comes back, b"" if nothing does, and how much was sent."""
+    head = "\r\n".join(["POST /accounts/login/ HTTP/1.1", f"Host: 127.0.0.1:{port}", *lines, "", ""])
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_LIMIT) as connection:
+        connection.sendall(head.encode())
+        with suppress(ConnectionError):
+            for piece in body:
+                connection.sendall(piece)
+                sent += len(piece)
+        with suppress(ConnectionError):
+            return connection.makefile("rb").readline().strip(), sent
+    return b"", sent
+
+
+def test_a_large_file_is_taken_and_not_held_in_memory(web: Web, ada: Visitor) -> None:
+    content = os.urandom(1_000_000) * 60
+    with web.growing_by(2 * GROWTH):
+        answer = ada.upload(content)
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["size"] == len(content)
+
+
+def test_a_body_without_end_or_of_any_size_is_cut_off_before_anybody_reads_it(web: Web) -> None:
+    piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    with web.growing_by(GROWTH):
+        for length in ("Transfer-Encoding: chunked", "Content-Length: 1000000000000"):
+            told, sent = send_raw(web.port, length, body=repeat(piece, 1_000))
+
+            assert told in {b"", b"HTTP/1.1 413 Content Too Large"}
+            assert sent < 4 * ROOM
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "".join(PART.format(n, "", "x") for n in range(10_000)) + "--cut--",
+        "".join(PART.format(n, '; filename="f"', "x") for n in range(1_000)) + "--cut--",
+        PART.format(0, "\r\nContent-Transfer-Encoding: base64", "QUFB" * 1_000_000) + "--cut--",
+        PART.format(0, "", "x" * 4_000_000) + "--cut--",
+        "--cu" * 1_000_000,
+    ],
+    ids=["ten thousand fields", "a thousand files", "a field in base64", "a long field", "no boundary"],
+)
+def test_a_form_of_too_many_or_too_large_parts_is_refused(web: Web, body: str) -> None:
+    with web.growing_by(3 * GROWTH):
+        told, _ = send_raw(web.port, FORM, f"Content-Length: {len(body)}", body=[body.encode()])
+
+    assert told.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ")), told
+
+
+def test_heads_that_drip_hold_nobody_up_and_large_ones_are_refused(web: Web) -> None:
+    with ExitStack() as stack:
+        for _ in range(200):
+            dripping = stack.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=WAIT_LIMIT))
+            dripping.sendall(b"GET /health/live HTTP/1.1\r\nX-")
+
+        assert httpx.get(f"{web.url}/health/live", trust_env=False).status_code == 200
+    for large in ("X: " + "x" * 20_000, "\r\n".join(f"X-{n}: 1" for n in range(600))):
+        told, _ = send_raw(web.port, large, body=[])
+        assert told in {b"", b"HTTP/1.1 400 Bad Request"}
+
+
+def test_a_body_that_is_longer_than_it_says_is_no_second_request(web: Web) -> None:
+    told, _ = send_raw(web.port, "Content-Length: 4", body=[b"a=1&" + b"x" * 100_000])
+
+    assert told.startswith(b"HTTP/1.1 403 ")
+    assert httpx.get(f"{web.url}/health/live", trust_env=False).status_code == 200
 
 
 # ---------------------------------------------------------------- slow ones
@@ -177,6 +275,14 @@ def test_a_tab_that_sends_too_much_is_closed(web: Web, ada: Visitor) -> None:
                 tab.send("{}")
 
         assert tab.close_code() == 1008
+
+
+def test_a_frame_that_is_too_large_ends_its_connection_before_it_is_read(web: Web, ada: Visitor) -> None:
+    with connect(ada, web.port) as tab, web.growing_by(GROWTH), suppress(ConnectionError):
+        for _ in range(2):
+            tab.send("x" * 50_000_000)
+        with pytest.raises((ConnectionError, EOFError)):
+            tab.close_code()
 
 
 def test_who_has_fifty_tabs_open_is_told_so(web: Web, ada: Visitor) -> None:

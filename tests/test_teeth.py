@@ -100,8 +100,8 @@ def test_a_zombie_that_is_not_fenced_off_is_found(workshop: Workshop) -> None:
 def a_lost_hint(fleet: Fleet, bugs: tuple[str, ...]) -> Play:
     """The worker dies after a commit, before it tells of it; the hints of the next one go on further down."""
     canary = fleet.new_canary()
-    steps = [step for number in range(20) for step in (f"{canary}{number} ", 0.05)]
-    plan = Plan(point=4, where="before publish prediction", bugs=bugs)
+    steps = [step for number in range(80) for step in (f"{canary}{number} ", 0.05)]
+    plan = Plan(point=12, where="before publish prediction", bugs=bugs)  # pages are there by then
     return Play(fleet, "a lost hint", [chat_of(canary, Script(steps=steps))], plan, seed=1)
 
 
@@ -181,7 +181,7 @@ def a_rush(fleet: Fleet, bugs: tuple[str, ...]) -> Play:
 
 def test_slots_that_are_filled_twice_are_found(tmp_path: Path) -> None:
     with ExitStack() as stack:  # SQLite lets no two of them count at once
-        postgres, redis = stack.enter_context(real_postgres()), stack.enter_context(own_valkey())
+        postgres, redis = stack.enter_context(real_postgres(is_migrated=True)), stack.enter_context(own_valkey())
         workshop = stack.enter_context(Workshop(tmp_path, postgres=postgres, redis=redis))
 
         assert found(workshop, a_rush, slots=1) == set()

@@ -257,6 +257,7 @@ def test_without_scripts_faults_stand_in_the_page(admin_page: Client, model: Mod
 # ---------------------------------------------------------------- in a browser
 
 
+@pytest.mark.browser
 def test_an_admin_tries_a_setting_before_saving_it(fake: FakeReplicate, tmp_path: Path) -> None:
     environment = {
         "REPLICATE_API_TOKEN": fake.token,

@@ -80,6 +80,13 @@ def test_junk_before_a_good_signature_does_not_hide_it(junk: str, when_the_vecto
     assert not is_genuine(**{"webhook-signature": junk})
 
 
+def test_no_part_of_a_signature_is_one(when_the_vectors_were_made: None) -> None:
+    whole = VECTORS["webhook-signature"]
+
+    assert not any(is_genuine(**{"webhook-signature": whole[:length]}) for length in range(len(whole)))
+    assert not any(is_genuine(**{"webhook-signature": f"v1,{whole[start:]}"}) for start in range(4, len(whole)))
+
+
 @pytest.mark.parametrize("broken", ["", "whsec_", "whsec_ü", "whsec_a"])
 def test_a_broken_secret_accepts_nothing(broken: str, when_the_vectors_were_made: None) -> None:
     headers = {name: VECTORS[name] for name in (webhooks.ID, webhooks.TIMESTAMP, webhooks.SIGNATURE)}

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.site import Site
 from tests.waiting import WAIT_LIMIT, wait_until
 
 PASSWORD = "a long enough phrase"
@@ -37,7 +38,9 @@ class Visitor:
     def __init__(self, url: str) -> None:
         # An event stream is silent for ten seconds at a time.
         limits = httpx.Limits(max_connections=None)
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=WAIT_LIMIT + 10, limits=limits)
+        self.http = httpx.Client(
+            base_url=url, trust_env=False, verify=not Site.behind_nginx, timeout=WAIT_LIMIT + 10, limits=limits
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +70,11 @@ class Visitor:
         assert found, f"it has ended already: {shown}"
         return Asked(answer.json()["conversation"], found[1])
 
+    def upload(self, content: bytes) -> httpx.Response:
+        token = self.http.get("/").text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+        headers = {"X-File-Name": "file", "X-CSRFToken": token, "Accept": "application/json"}
+        return self.http.post("/uploads/", content=content, headers=headers)
+
     def poll(self, frames: list[dict[str, Any]], seen: str = "") -> dict[str, Any]:
         query = {"frames": json.dumps(frames), "seen": seen}
         answer = self.http.get("/news/", params=query, headers={"Accept": "application/json"})
@@ -86,7 +94,8 @@ class Visitor:
 
     def _post(self, page: str, fields: dict[str, str], *, to: str, accept: str = "text/html") -> httpx.Response:
         [token] = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.http.get(page).text)[:1]
-        return self.http.post(to, data={**fields, "csrfmiddlewaretoken": token}, headers={"Accept": accept})
+        headers = {"Accept": accept, "Referer": str(self.http.base_url)}
+        return self.http.post(to, data={**fields, "csrfmiddlewaretoken": token}, headers=headers)
 
 
 def events(response: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from tests.fake_replicate import FakeReplicate, Script
 from tests.harness.database import Database
 from tests.harness.forks import Child, ForkServer, Order
 from tests.harness.history import Asked, Kill
+from tests.prepared import prepared
 
 CSRF = "c" * 32
 CANARY = re.compile(r"canary-\d+-")
@@ -52,6 +53,8 @@ class Workshop:
         with ExitStack() as stack:
             stack.enter_context(self.forks)
             self.template = "" if self.postgres else str(self.folder / "template.sqlite3")
+            if self.template:
+                shutil.copy(prepared() / "db.sqlite3", self.template)
             log = str(self.folder / "template.log")
             order = Order("furnish", str(self.folder), log, self.template, told={"migrate": True})
             furnishing = self.forks.start(order)

@@ -14,8 +14,7 @@ WAITS: dict[str, Iterable[str]] = {
     "predictions.models.prediction": ("LEASE", "WORKER_SILENCE"),
     "predictions.models.condition": ("PAUSES", "PROBE"),
     "predictions.journal": ("RENEWAL", "RETRY_PAUSES"),
-    "predictions.worker": ("LOOK_AGAIN", "ANSWER_GRACE"),
-    "predictions.follow": ("LOOK_AGAIN", "LOOK_SELDOM"),
+    "predictions.worker": ("ANSWER_GRACE",),
     "predictions.database": ("PAUSES",),
     "predictions.runner": (
         *("FIND_AGES", "LAST_LOOKS", "CANCEL_PAUSES", "STOP_PATIENCE"),
@@ -26,13 +25,13 @@ WAITS: dict[str, Iterable[str]] = {
 LOOKS_FACTOR = 5  # looks into the database are what costs most, and nothing else depends on them
 LOOKS: dict[str, Iterable[str]] = {
     "predictions.worker": ("LOOK_AGAIN",),
-    "predictions.follow": ("LOOK_AGAIN",),
+    "predictions.follow": ("LOOK_AGAIN", "LOOK_SELDOM"),
     "chat.tab": ("LOOK_AGAIN", "LOOK_SELDOM", "HEARTBEAT"),
 }
 
 
 def shorten() -> None:
-    """Change this process's waits, in every module that knows them."""
+    """Change this process's waits, in every module that knows them; to be called once."""
     for waits, factor in ((WAITS, FACTOR), (LOOKS, LOOKS_FACTOR)):
         for module, names in waits.items():
             for name in names:

@@ -122,7 +122,6 @@ def _be(order: Order, reports: Reports) -> int:
     faulthandler.enable()
     random.seed(f"{order.seed} {os.getpid()}")
     _settle(order)
-    pace.shorten()
     points.number(order, reports.say)
     for bug in order.bugs:
         bugs.plant(bug)
@@ -198,6 +197,7 @@ if __name__ == "__main__":
     get_resolver().url_patterns  # noqa: B018 - reads all views, once for all
     for page in ("home.html", "conversation_detail.html", "_message.html", "_files.html", "_waiting.html"):
         get_template(f"chat/{page}")
+    pace.shorten()
     # To read the certificates costs more than all else that an HTTP client does at its start; here all is loopback.
     context = ssl.create_default_context()
     ssl.create_default_context = lambda *_, **__: context

@@ -87,7 +87,8 @@ class Theatre:
         for name in ("small", "big"):
             (self._folder / name).mkdir()
         self._small = self._stack.enter_context(Workshop(self._folder / "small"))
-        postgres, self._redis = (self._stack.enter_context(each()) for each in (real_postgres, own_valkey))
+        postgres = self._stack.enter_context(real_postgres(is_migrated=True))
+        self._redis = self._stack.enter_context(own_valkey())
         self._big = self._stack.enter_context(Workshop(self._folder / "big", postgres=postgres, redis=self._redis))
         return self
 

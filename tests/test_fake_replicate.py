@@ -997,7 +997,7 @@ class TestServer:
             ):
                 create(http)
 
-        with pytest.raises(AssertionError, match="the fake itself failed"):
+        with pytest.raises(AssertionError, match="the LoopbackServer itself failed"):
             ask()
 
     def test_a_script_without_end_is_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,19 +37,15 @@ ADDRESS = "https://chat.example.org/hooks/replicate?m=41"
 VECTOR = json.loads((RECORDINGS / "webhook-test-vectors.json").read_text())
 
 
-class Receiver:
+class Receiver(LoopbackServer):
     """Somebody who is told: keeps what came, and answers in the order given, then 204."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: deque[tuple[int, dict[str, str]] | Gate] = deque()  # a gate: nothing before it opens
-        self.server = LoopbackServer(self)
 
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}"
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         request = await receive()
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.came.append((f"{scope['path']}?{scope['query_string'].decode()}", headers, request["body"]))
@@ -65,10 +61,8 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    receiver.server.start()
-    yield receiver
-    receiver.server.stop()
+    with Receiver() as receiver:
+        yield receiver
 
 
 def ask(http: httpx.Client, **told: Any) -> str:
@@ -286,7 +280,7 @@ class TestSending:
     def test_nobody_at_home_is_tried_again_and_given_up(
         self, fake: FakeReplicate, http: httpx.Client, receiver: Receiver
     ) -> None:
-        receiver.server.stop()
+        receiver.refuse()
         fake.webhook_target = receiver.origin
         fake.webhook_retries = (0, gate := Gate())
 

@@ -26,7 +26,7 @@ class FakeReplicate(Api):
         self._server = LoopbackServer(self)
 
     def __enter__(self) -> Self:
-        self._server.start()
+        self._server.__enter__()
         return self
 
     def __exit__(
@@ -35,14 +35,12 @@ class FakeReplicate(Api):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.stop()
-        if error is None and self._server.failures:
-            raise AssertionError("the fake itself failed") from self._server.failures[0]
+        self._server.__exit__(kind, error, traceback)
 
     @property
     def origin(self) -> str:
         """Where the official client is pointed: it adds `/v1/...` itself."""
-        return f"http://127.0.0.1:{self._server.port}"
+        return self._server.origin
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""An ASGI application on a loopback port, served from a thread with an event loop of its own.
+"""An ASGI application on a loopback port.
 
 HTTP/1.1 by h11, with keep-alive and chunked bodies, and two things that no decent server offers. With the message
 `{"type": "http.response.cut", "reset": bool}` the application ends its connection at once, and the body of
@@ -8,16 +8,14 @@ HTTP/1.1 by h11, with keep-alive and chunked bodies, and two things that no dece
 import asyncio
 import socket
 import struct
-import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import h11
 
-START_LIMIT = 10.0  # seconds
-STOP_LIMIT = 10.0  # seconds
-CALL_LIMIT = 10.0  # seconds
+from tests.loopback import LoopbackListener
+
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of one request
 READ_SIZE = 64 * 1024
 
@@ -26,74 +24,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-T = TypeVar("T")
 
-
-class LoopbackServer:
-    """Serve `application` at `127.0.0.1:port` from `start` to `stop`. What it raises is kept in `failures`."""
+class LoopbackServer(LoopbackListener):
+    """Serves `application`."""
 
     def __init__(self, application: Application) -> None:
-        self.port = 0
-        self.connections = 0  # accepted so far
-        self.failures: list[BaseException] = []
+        super().__init__()
         self._application = application
-        self._thread = threading.Thread(target=self._run, name="loopback server", daemon=True)
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._stopping: asyncio.Event
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        self._thread.start()
-        if not self._ready.wait(START_LIMIT) or not self.port:
-            raise RuntimeError("the loopback server did not start")
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(STOP_LIMIT)
-        if self._thread.is_alive():
-            raise RuntimeError("the loopback server did not stop")
-
-    def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function in the server's thread and return its result."""
-
-        async def run() -> T:
-            return function(*arguments)
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(CALL_LIMIT)
-
-    def spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
-        """Start a task that ends with the server; to be called in the server's thread."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._dismiss)
-        return task
-
-    def _dismiss(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self.failures.append(error)
-
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner() as runner:
-                runner.run(self._serve())
-        finally:
-            self._ready.set()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = listener.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stopping.wait()
-        listener.close()  # the runner cancels the tasks, and waits for them
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.spawn(_Connection(reader, writer).converse(self._application))
+    async def see_to(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Connection(reader, writer).converse(self._application)
 
 
 class _Connection:
@@ -103,8 +43,6 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ_SIZE)
-        # `drain` then returns only after the last byte went to the kernel: a cut comes exactly where it should.
-        writer.transport.set_write_buffer_limits(high=0)
 
     async def converse(self, application: Application) -> None:
         try:
@@ -118,9 +56,6 @@ class _Connection:
             pass  # the client is gone, or its connection was cut on purpose
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
-        finally:
-            # What is to reach the client has been drained by now; `close` would wait for one that never reads.
-            self._writer.transport.abort()
 
     async def _next_event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:

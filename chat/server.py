@@ -25,6 +25,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from twisted.internet import reactor
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogPublisher
+from twisted.web.http import HTTPChannel
 
 from chat.leaving import LEAVE, NEWS
 from chat.limits import Bucket
@@ -34,6 +35,7 @@ from predictions.proxies import ROOM
 logger = logging.getLogger(__name__)
 
 FRAME_LIMIT = 65_536  # bytes of a message from a browser's socket
+HEAD_PATIENCE = 15.0  # seconds from the first byte of a request's head to its last
 UPLOADS = b"/uploads/"  # where whole files are sent to
 PIECE = 65_536  # bytes of a body that the application is given at once
 FAREWELL = 5.0  # seconds over which browsers are sent elsewhere
@@ -111,6 +113,7 @@ class WebServer(Server):
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
         self.ws_factory.protocol = Socket
+        self.http_factory.protocol = Channel
         self.http_factory.buildProtocol = partial(_with_own_requests, self.http_factory.buildProtocol)
         super().listen_success(port)
 
@@ -160,6 +163,34 @@ def _with_body(application: Callable[..., Any]) -> Callable[..., Any]:
         await application(scope, partial(body.next, receive) if body else receive, send)
 
     return run
+
+
+class Channel(HTTPChannel):
+    """Twisted's, but silence alone does not bound a head: one that drips ends its connection, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_in_head = False
+        self._is_past_head = False
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's names
+        if not self._is_past_head and not self._is_in_head:
+            self._is_in_head = True
+            self.setTimeout(HEAD_PATIENCE)
+        super().dataReceived(data)
+
+    def resetTimeout(self) -> None:  # noqa: N802
+        if not self._is_in_head:
+            super().resetTimeout()
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        self._is_in_head, self._is_past_head = False, True
+        self.setTimeout(self.factory.timeOut)
+        super().allHeadersReceived()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802
+        self._is_past_head = False
+        super().requestDone(request)
 
 
 class Request(WebRequest):

@@ -2,10 +2,12 @@
 
 import asyncio
 import http.client
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,14 +22,17 @@ from tests.websocket import CLOSE, TEXT, WebSocket
 PROJECT = Path(__file__).parent.parent
 PIECE, PIECES = 65_536, 1_500  # of what `/flood` and the socket send; no kernel buffers so many
 SIZES = (2, 124, 126, 65_534, 65_536, 5_000_000)  # bytes of messages, on both sides of what a head can tell
+HEAD_PATIENCE = 1.0  # seconds
 UNREAD = 500  # pieces: far more than a kernel keeps for a connection, far fewer than there are
 
 # An application that counts what the server has taken of it: what lies beyond that is in nobody's memory.
 APPLICATION = f"""
 import sys, time
+import chat.server
 from chat.server import WebServer
 from predictions import watchdog
 
+chat.server.HEAD_PATIENCE = {HEAD_PATIENCE}
 watchdog.PATIENCE, watchdog.LOOK_AGAIN = 0.5, 0.1
 taken = 0
 
@@ -143,6 +148,33 @@ def test_a_browser_that_does_nothing_but_ping_is_sent_away(stack: ExitStack) -> 
         browser.ping()
 
     assert browser.close_code() == 1008
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nX: 1\r\n"])
+def test_a_head_that_drips_ends_its_connection(before: bytes, stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    browser = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), WAIT_LIMIT))
+    browser.sendall(before)
+
+    def is_over() -> bool:
+        try:
+            browser.sendall(b"x")
+            return browser in select.select([browser], [], [], HEAD_PATIENCE / 10)[0] and not browser.recv(PIECE)
+        except ConnectionError:
+            return True
+
+    wait_until(is_over)
+
+
+def test_a_body_may_take_longer_than_a_head(stack: ExitStack) -> None:
+    server = RunningServer(stack, 0)
+    browser = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), WAIT_LIMIT))
+    browser.sendall(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n")
+    for byte in b"a=12":
+        time.sleep(HEAD_PATIENCE / 2)
+        browser.sendall(bytes([byte]))
+
+    assert browser.recv(PIECE).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("farewell", [0.0, 0.5])

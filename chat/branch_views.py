@@ -30,14 +30,15 @@ def message_edit(request: HttpRequest, message: uuid.UUID) -> HttpResponse:
     conversation = question.conversation
     assert isinstance(request.user, User)  # noqa: S101 - LoginRequiredMiddleware sees to it
     if request.method == "GET":
-        return _page(request, "message_edit", question, text=question.text)
+        return _page(request, "message_edit", question, id=uuid.uuid4(), text=question.text)
     form = MessageForm(_with_defaults(request, question), user=request.user)
     if ask_with(form, partial(conversation.ask, instead_of=question)):
         return show_conversation(request, conversation, status=201)
     problem = " ".join(str(error) for errors in form.errors.values() for error in errors)
     if wants_json(request):
         return refuse(request, conversation, problem, status=422)
-    return _page(request, "message_edit", question, text=form.data["text"], problem=problem, status=422)
+    kept = {"id": form.data["id"], "text": form.data["text"]}
+    return _page(request, "message_edit", question, **kept, problem=problem, status=422)
 
 
 @require_POST
@@ -104,7 +105,7 @@ def _load_question(request: HttpRequest, key: uuid.UUID) -> Message:
 
 
 def _with_defaults(request: HttpRequest, question: Message) -> dict[str, str]:
-    """What was sent; without scripts the id is made here, and the model is the conversation's."""
+    """What was sent; the page without scripts has no model, and one of the version before no id."""
     model = question.conversation.model
     defaults = {"id": str(uuid.uuid4()), "model": model.slug if model else "", "text": ""}
     return defaults | {name: request.POST[name] for name in defaults if request.POST.get(name)}

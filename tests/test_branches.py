@@ -106,9 +106,11 @@ def test_what_cannot_be_asked_in_other_words_is_said_and_kept(page: Client, conv
     empty = page.post(at("message_edit", question.pk), {"text": " "})
     assert (empty.status_code, "Write a message first." in empty.content.decode()) == (422, True)
     page.post(at("message_edit", question.pk), {"text": "Running?"})
-    busy = page.post(at("message_edit", question.pk), {"text": "Too soon?"})
+    key = uuid.uuid4()
+    busy = page.post(at("message_edit", question.pk), {"id": key, "text": "Too soon?"})
     assert busy.status_code == 422
     assert "Too soon?" in busy.content.decode()
+    assert f'name="id" value="{key}"' in busy.content.decode()  # sent again, it is the same question
     assert "still being written" in busy.content.decode()
     assert page.post(at("message_edit", answer.pk), {"text": "An answer is no question"}).status_code == 404
 

@@ -208,6 +208,47 @@ def test_messages_wait_for_the_answer_and_for_the_connection(open_page: Open, ho
     assert len(host.ledger.created) == asked + 3
 
 
+def test_other_words_for_a_question_outlive_the_page_and_are_asked_once(open_page: Open, host: FakeReplicate) -> None:
+    page = open_page()
+    host.script(Script(chunks=["One."]), Script(chunks=["Two."]))
+    send(page, "First")
+    expect(page.get_by_role("button", name="More actions")).to_be_visible()
+    asked = len(host.ledger.created)
+    ids = []
+
+    def lose(route: Route) -> None:
+        found = re.search(r'name="id"\s+(\S+)', route.request.post_data or "")
+        ids.append(found and found[1])
+        if len(ids) == 1:
+            route.abort()
+        else:
+            lose_the_answer(route)
+
+    page.route("**/edit/", lose)
+    page.get_by_role("link", name="Edit this question").click()
+    words = page.get_by_role("textbox", name="Question in other words")
+    words.fill("First, in other words")
+    page.reload()
+    expect(words).to_have_value("First, in other words")
+    words.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="The server could not be reached")).to_be_visible()
+    page.reload()
+    words.press("Enter")
+    expect(page.locator(".message--assistant")).to_contain_text("Two.")
+
+    assert ids[0] == ids[1] is not None
+    assert len(host.ledger.created) == asked + 1
+    expect(page.get_by_role("group", name="Wordings of this question")).to_contain_text("2/2")
+    page.get_by_role("group", name="Wordings of this question").get_by_role("button", name="Before").click()
+    expect(page.locator(".message__question")).to_have_text("First")
+    page.get_by_role("link", name="Edit this question").click()
+    words.fill("Never mind")
+    words.press("Escape")
+    page.reload()
+    expect(page.locator(".message__question")).to_be_visible()
+    expect(words).to_be_hidden()
+
+
 def test_the_picker_is_searched_by_keyboard(open_page: Open, host: FakeReplicate) -> None:
     page = open_page()
     button = page.get_by_role("button", name=re.compile("^Model:"))

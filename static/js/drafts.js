@@ -1,34 +1,39 @@
-// What people have begun to write, for each page, in this browser. Storage that is full or switched off costs the drafts
-// and nothing else.
+// What people have begun to write, in this browser, by the path of the page that takes it. Storage that is full or
+// switched off costs the drafts and nothing else.
 
 const PREFIX = "parley-draft:";
 const MOST = 50; // drafts of one person; the oldest go first
 
-export class Drafts {
+let own = null;
+
+/** Return the drafts of whoever is signed in. */
+export function ownDrafts() {
+  own ??= new Drafts(localStorage, document.querySelector("[data-person]").dataset.person);
+  return own;
+}
+
+class Drafts {
   #storage;
   #person;
-  #now;
 
   /**
    * @param {Storage} storage
    * @param {string} person whose drafts they are; those of others are forgotten
-   * @param {() => number} now
    */
-  constructor(storage, person, now = Date.now) {
+  constructor(storage, person) {
     this.#storage = storage;
     this.#person = person;
-    this.#now = now;
     this.#forget((key) => !key.startsWith(this.#own));
   }
 
-  /** Return what was written on the page at `path`, `{text, files}`, or null. */
+  /** Return what was written for the page at `path`, as `write` was given it, or null. */
   read(path) {
     return this.#parse(this.#own + path)?.draft ?? null;
   }
 
   write(path, draft) {
     try {
-      this.#storage.setItem(this.#own + path, JSON.stringify({ at: this.#now(), draft }));
+      this.#storage.setItem(this.#own + path, JSON.stringify({ at: Date.now(), draft }));
     } catch {
       return; // full
     }

@@ -1,23 +1,51 @@
+import { ownDrafts } from "../drafts.js";
 import { post } from "../post.js";
 import { makeUuid } from "../uuid.js";
 
 // <edit-question> around a question and its actions, with a link (.message__edit) to the page where it is edited
 //
-// Edits the question in its place instead. Escape leaves it as it is.
+// Edits the question in its place instead. What is written outlives the page; Escape leaves the question as it is.
 export class EditQuestion extends HTMLElement {
   #form = null;
+  #id; // of what is written: sent again, it is still the same question
 
   connectedCallback() {
     this.#link.addEventListener("click", (event) => this.#begin(event));
+    const draft = ownDrafts().read(this.#link.pathname);
+    if (draft) {
+      this.#open(draft);
+    }
+  }
+
+  disconnectedCallback() {
+    // Asked, though that it was has not come back: then its news have taken this one's place.
+    setTimeout(() => {
+      if (this.#form && document.getElementById(`message-${this.#id}`)) {
+        ownDrafts().remove(this.#link.pathname);
+      }
+    });
   }
 
   /** Open the box, as a press of the link does. */
   begin() {
     if (this.#form === null) {
-      this.#form = this.#makeForm();
-      this.#show(this.#form);
+      this.#open({ text: this.#question.textContent, id: makeUuid() });
     }
     this.#box.focus();
+  }
+
+  #open({ text, id }) {
+    this.#id = id;
+    this.#form = this.#makeForm(text);
+    for (const part of this.children) {
+      part.hidden = true;
+    }
+    this.append(this.#form);
+  }
+
+  #typed() {
+    this.#id = makeUuid();
+    ownDrafts().write(this.#link.pathname, { text: this.#box.value, id: this.#id });
   }
 
   #begin(event) {
@@ -38,11 +66,14 @@ export class EditQuestion extends HTMLElement {
     if (problem) {
       this.#form.querySelector("[role=alert]").textContent = problem;
       this.#box.focus();
+      return;
     }
+    ownDrafts().remove(this.#link.pathname);
     // What comes of it comes as news, and takes the place of all this.
   }
 
   #leave() {
+    ownDrafts().remove(this.#link.pathname);
     this.#form.remove();
     this.#form = null;
     for (const part of this.children) {
@@ -51,14 +82,7 @@ export class EditQuestion extends HTMLElement {
     this.#link.focus();
   }
 
-  #show(form) {
-    for (const part of this.children) {
-      part.hidden = true;
-    }
-    this.append(form);
-  }
-
-  #makeForm() {
+  #makeForm(text) {
     const form = document.createElement("form");
     form.className = "rewrite rewrite--inline";
     const box = document.createElement("textarea");
@@ -66,7 +90,8 @@ export class EditQuestion extends HTMLElement {
     box.rows = 3;
     box.dir = "auto";
     box.ariaLabel = "Question in other words";
-    box.value = this.#question.textContent;
+    box.value = text;
+    box.addEventListener("input", () => this.#typed());
     const problem = document.createElement("p");
     problem.className = "rewrite__problem";
     problem.role = "alert";
@@ -91,7 +116,7 @@ export class EditQuestion extends HTMLElement {
 
   get #fields() {
     const fields = new FormData(this.#form);
-    fields.set("id", makeUuid());
+    fields.set("id", this.#id);
     fields.set("csrfmiddlewaretoken", document.querySelector("#message-actions [name=csrfmiddlewaretoken]").value);
     const model = document.querySelector(".composer [name=model]")?.value;
     if (model) {

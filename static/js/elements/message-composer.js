@@ -3,7 +3,7 @@ import "./parameters-panel.js";
 import { announce } from "../announcer.js";
 import { refusalOf } from "../attachments.js";
 import { Backoff } from "../backoff.js";
-import { Drafts } from "../drafts.js";
+import { ownDrafts } from "../drafts.js";
 import { Outbox, State } from "../outbox.js";
 import { inWords, post } from "../post.js";
 import { makeUuid } from "../uuid.js";
@@ -23,7 +23,7 @@ const WRONG_SETTINGS = "A setting is not right: look at what is marked there, th
 const SETTLING = 2000; // milliseconds in which the answer to what was sent is on the page, usually
 const PARAMETER = "parameter:"; // begins the names of settings in what is sent
 
-// <message-composer person="1"> around .outbox, a template for its items, the form, and .composer__problem
+// <message-composer> around .outbox, a template for its items, the form, and .composer__problem
 //
 // What is sent goes into the outbox, and from there to the server: once, however often it is tried; while an answer is
 // being written or the server cannot be reached, it waits there, also over a reload. What is refused comes back into the
@@ -33,7 +33,7 @@ const PARAMETER = "parameter:"; // begins the names of settings in what is sent
 // - `message-sent` (detail: the message's id, and the url of its conversation)
 // - `edit-last` for the up arrow in an empty box
 export class MessageComposer extends HTMLElement {
-  #drafts;
+  #drafts = ownDrafts();
   #outbox;
   #backoff = new Backoff();
   #retry = null;
@@ -42,7 +42,6 @@ export class MessageComposer extends HTMLElement {
   #returned = null; // a message that came back into the box: unchanged, it is still the same one
 
   connectedCallback() {
-    this.#drafts = new Drafts(localStorage, this.getAttribute("person"));
     this.#outbox = new Outbox(sessionStorage, `outbox:${location.pathname}`);
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.#box.addEventListener("input", () => this.#typed());

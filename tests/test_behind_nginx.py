@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from predictions import outside
-from predictions.providers.http import HostClient
+from predictions.providers import pool, stream_transport
 from tests.browser import Open, send, set_up, visiting
 from tests.fake_replicate import FakeReplicate, Gate, Script
 from tests.nginx import Nginx
@@ -68,14 +68,8 @@ def test_the_proxy_lets_through_what_doctor_looks_for_and_drops_what_visitors_fo
 ) -> None:
     settings.SECRET_KEY = (site.folder / "data/secret-key").read_text()
     trusting = ssl.create_default_context(cafile=behind_nginx.certificate)
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: trusting)
-    plain = HostClient.__init__
-
-    def trust(self: HostClient, url: str, **options: Any) -> None:
-        plain(self, url, **options)
-        self._client = httpx.AsyncClient(verify=trusting, trust_env=False)
-
-    monkeypatch.setattr(HostClient, "__init__", trust)
+    for transport in (pool, stream_transport):
+        monkeypatch.setattr(transport, "trust", lambda: trusting)
     findings = dict(asyncio.run(outside.look(behind_nginx.url, with_webhooks=True)))
     assert len(findings) == 4
     assert not any(findings.values()), findings

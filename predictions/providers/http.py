@@ -1,7 +1,7 @@
 """The only outgoing HTTP client, with the one guard that all requests pass: hosts, redirects, sizes, time.
 
 Whoever holds a `HostClient` reaches its provider's base address, and the hosts of streams and files it was given.
-httpx is imported here and in the two transports alone; its exceptions become those of `errors` at this border.
+httpx is imported here, in the two transports and `tls` alone; its exceptions become those of `errors` at this border.
 """
 
 import asyncio

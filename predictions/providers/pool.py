@@ -14,6 +14,7 @@ import httpx
 
 from predictions.providers.errors import AddressRefused
 from predictions.providers.places import connect_in_turn, look_up, refuse_secrets
+from predictions.providers.tls import trust
 
 # ruff: noqa: SLF001 - the pool has no other way to be told; tests/test_outgoing.py notices when it changes
 
@@ -21,7 +22,7 @@ from predictions.providers.places import connect_in_turn, look_up, refuse_secret
 class PooledTransport(httpx.AsyncHTTPTransport):
     def __init__(self, own_host: str, **options: Any) -> None:
         """`own_host` may be anywhere: an admin has named it."""
-        super().__init__(**options)
+        super().__init__(verify=trust(), **options)
         pool: Any = self._pool
         pool._network_backend = _Judging(pool._network_backend, own_host)
 

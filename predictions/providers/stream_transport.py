@@ -7,13 +7,13 @@ read. llhttp does the parsing. Each exchange has a connection of its own.
 
 import asyncio
 from collections.abc import AsyncIterator
-from ssl import SSLContext
 from typing import cast
 
 import httptools
 import httpx
 
 from predictions.providers.places import connect_in_turn, look_up
+from predictions.providers.tls import trust
 
 HEAD_LIMIT = 65_536  # bytes of an answer's head, and of what stands between or below the pieces of its body
 
@@ -24,7 +24,6 @@ class StreamTransport(httpx.AsyncBaseTransport):
     def __init__(self, own_host: str = "") -> None:
         """`own_host` may be anywhere: an admin has named it. Other names must lead outside."""
         self._own_host = own_host
-        self._tls: SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         times = request.extensions.get("timeout", {})
@@ -43,10 +42,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)
 
     async def _connect(self, exchange: "_Exchange", url: httpx.URL, patience: float | None) -> None:
-        tls = None
-        if url.scheme == "https":
-            # Made when it is needed: reading the world's certificates takes a moment.
-            tls = self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
+        tls = trust() if url.scheme == "https" else None
         port = url.port or (443 if tls else 80)
         host = url.raw_host.decode("ascii")
         async with asyncio.timeout(patience):

@@ -115,6 +115,13 @@ def give_back(browser: Browser, kind: str, context: BrowserContext) -> None:
     IDLE[browser][kind].append(context)
 
 
+def dismiss(browser: Browser) -> None:
+    """Close all contexts: their site ends."""
+    IDLE.pop(browser, None)
+    for context in browser.contexts:
+        context.close()
+
+
 def become_admin(context: BrowserContext, address: str) -> None:
     """Do what `set_up` does, without a page."""
     [token] = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', context.request.get(address).text())[:1]

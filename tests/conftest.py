@@ -4,23 +4,30 @@ import asyncio
 import gc
 import shutil
 import threading
+from asyncio import _set_running_loop
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
+import httpx
 import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.color import no_style
 from django.db import connection, connections
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from playwright.sync_api import Browser
 
 from chat.models import User
+from chat.people.groups import make_everybody
 from predictions import catalogue, database, runner
 from predictions.bus import bus
 from predictions.models import Condition, Model, Prediction, Provider, Version
 from predictions.providers.replicate import ReplicateProvider
 from predictions.worker import Worker
-from tests.browser import Open, become_admin, chromium, visiting
+from tests.browser import Open, become_admin, chromium, dismiss, visiting
 from tests.fake_replicate import CHAT_SCHEMA, IMAGE_SCHEMA, FakeReplicate
 from tests.prepared import prepared
 from tests.site import OFFERED, Site, add_painter
@@ -252,10 +259,23 @@ def site(site_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
         yield site
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium_and_loop() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+    """A Chromium, and the event loop that Playwright suspends between two calls, but leaves running."""
     with chromium() as browser:
-        yield browser
+        loop = asyncio.get_running_loop()
+        yield browser, loop
+        _set_running_loop(loop)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_and_loop: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
+    """The worker's Chromium: to start one for each file costs a twentieth of all tests."""
+    browser, loop = chromium_and_loop
+    _set_running_loop(loop)
+    yield browser
+    dismiss(browser)
+    _set_running_loop(None)  # or Django would refuse its database to what comes after
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +303,30 @@ def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
 def django_db_modify_db_settings(django_db_modify_db_settings: None, django_db_keepdb: bool) -> None:
     if django_db_keepdb:
         shutil.copy(prepared() / "db.sqlite3", connection.settings_dict["TEST"]["NAME"])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_django_fills_is_kept(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """After tests that commit, empty the tables but those of rights, which Django would fill anew each time."""
+    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    with django_db_blocker.unblock():
+        tables = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in kept]
+
+    def empty(_: TransactionTestCase) -> None:
+        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+        make_everybody(connection.alias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def certificates_are_read_once() -> Iterator[None]:
+    """Have the clients of loopback share what each reads at its beginning: there are thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

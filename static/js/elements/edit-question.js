@@ -1,3 +1,4 @@
+import "./hidden-characters.js";
 import { ownDrafts } from "../drafts.js";
 import { post } from "../post.js";
 import { makeUuid } from "../uuid.js";
@@ -98,7 +99,7 @@ export class EditQuestion extends HTMLElement {
     const actions = document.createElement("div");
     actions.className = "rewrite__actions";
     actions.append(makeButton("Ask", "submit", "button button--primary"), makeButton("Leave it", "button", "button"));
-    form.append(box, problem, actions);
+    form.append(box, document.createElement("hidden-characters"), problem, actions);
     form.addEventListener("submit", (event) => this.#send(event));
     form.addEventListener("keydown", (event) => this.#pressed(event));
     actions.lastChild.addEventListener("click", () => this.#leave());

@@ -1,4 +1,5 @@
 import "./composer-files.js";
+import "./hidden-characters.js";
 import "./parameters-panel.js";
 import { announce } from "../announcer.js";
 import { refusalOf } from "../attachments.js";
@@ -23,7 +24,7 @@ const WRONG_SETTINGS = "A setting is not right: look at what is marked there, th
 const SETTLING = 2000; // milliseconds in which the answer to what was sent is on the page, usually
 const PARAMETER = "parameter:"; // begins the names of settings in what is sent
 
-// <message-composer> around .outbox, a template for its items, the form, and .composer__problem
+// <message-composer> around .outbox, a template for its items, the form with <hidden-characters>, and .composer__problem
 //
 // What is sent goes into the outbox, and from there to the server: once, however often it is tried; while an answer is
 // being written or the server cannot be reached, it waits there, also over a reload. What is refused comes back into the
@@ -387,6 +388,7 @@ export class MessageComposer extends HTMLElement {
 
   #showSendable() {
     this.#fit();
+    this.querySelector("hidden-characters").look();
     this.#sendButton.disabled = this.#isEmpty;
     this.#form.toggleAttribute("data-filled", !this.#isEmpty);
   }

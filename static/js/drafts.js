@@ -12,17 +12,20 @@ export function ownDrafts() {
   return own;
 }
 
-class Drafts {
+export class Drafts {
   #storage;
   #person;
+  #now;
 
   /**
    * @param {Storage} storage
    * @param {string} person whose drafts they are; those of others are forgotten
+   * @param {() => number} now
    */
-  constructor(storage, person) {
+  constructor(storage, person, now = Date.now) {
     this.#storage = storage;
     this.#person = person;
+    this.#now = now;
     this.#forget((key) => !key.startsWith(this.#own));
   }
 
@@ -33,7 +36,7 @@ class Drafts {
 
   write(path, draft) {
     try {
-      this.#storage.setItem(this.#own + path, JSON.stringify({ at: Date.now(), draft }));
+      this.#storage.setItem(this.#own + path, JSON.stringify({ at: this.#now(), draft }));
     } catch {
       return; // full
     }

@@ -1,6 +1,8 @@
 """What the tests' own servers and proxies have in common: a loopback port, served from a thread with its own loop."""
 
 import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -10,6 +12,13 @@ THREAD_LIMIT = 10.0  # seconds to start, to stop and to answer a call
 SETTLING = 5  # turns of the loop until a connection that was just accepted is one of our tasks
 
 T = TypeVar("T")
+
+
+def reset_on_close(writer: asyncio.StreamWriter) -> None:
+    """Have the other side of a connection, if it is there yet, see a reset as its end."""
+    if not writer.transport.is_closing():
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class LoopbackListener:

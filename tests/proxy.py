@@ -11,8 +11,6 @@ A `pause` may be a gate: then nothing passes until the test opens it.
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import Literal
 
 from tests.fake_replicate import Gate
 from tests.fake_replicate.scripts import pause
-from tests.loopback import LoopbackListener
+from tests.loopback import LoopbackListener, reset_on_close
 
 READ_SIZE = 64 * 1024
 
@@ -152,8 +150,7 @@ class _Flow:
 
     def end(self) -> None:
         if self.toxic.cut_at is not None and self.toxic.how == "reset":
-            connection: socket.socket = self._writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_on_close(self._writer)
         self._writer.transport.abort()
 
 

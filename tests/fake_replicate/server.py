@@ -6,15 +6,13 @@ HTTP/1.1 by h11, with keep-alive and chunked bodies, and two things that no dece
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
 import h11
 
-from tests.loopback import LoopbackListener
+from tests.loopback import LoopbackListener, reset_on_close
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of one request
 READ_SIZE = 64 * 1024
@@ -120,7 +118,7 @@ class _Connection:
                 await self._write_bytes(message["body"])
             case "http.response.cut":
                 if message["reset"]:
-                    self._reset_on_close()
+                    reset_on_close(self._writer)
                 raise ConnectionAbortedError("cut on purpose")
 
     async def _write(self, event: h11.Event) -> None:
@@ -130,10 +128,6 @@ class _Connection:
     async def _write_bytes(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
-
-    def _reset_on_close(self) -> None:
-        connection: socket.socket = self._writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     async def _refuse(self, status: int) -> None:
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -270,7 +270,7 @@ def chromium_and_loop() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
 
 @pytest.fixture(scope="module")
 def browser(chromium_and_loop: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
-    """The worker's Chromium: to start one for each file costs a twentieth of all tests."""
+    """The worker’s Chromium: to start one for each file takes most of a second of CPU."""
     browser, loop = chromium_and_loop
     _set_running_loop(loop)
     yield browser

@@ -13,7 +13,7 @@ export class EditQuestion extends HTMLElement {
   connectedCallback() {
     this.#link.addEventListener("click", (event) => this.#begin(event));
     const draft = ownDrafts().read(this.#link.pathname);
-    if (draft) {
+    if (draft && this.#form === null) {
       this.#open(draft);
     }
   }
@@ -58,19 +58,20 @@ export class EditQuestion extends HTMLElement {
 
   async #send(event) {
     event.preventDefault();
-    if (this.#form.ariaBusy === "true" || this.#box.value.trim() === "") {
+    const form = this.#form;
+    if (form.ariaBusy === "true" || this.#box.value.trim() === "") {
       return;
     }
-    this.#form.ariaBusy = "true";
+    form.ariaBusy = "true";
     const { problem } = await post(this.#link.href, this.#fields);
-    this.#form.ariaBusy = null;
+    form.ariaBusy = null;
     if (problem) {
-      this.#form.querySelector("[role=alert]").textContent = problem;
-      this.#box.focus();
-      return;
+      form.querySelector("[role=alert]").textContent = problem;
+      form.querySelector("textarea").focus();
+    } else {
+      // What comes of it comes as news, and takes the place of all this.
+      ownDrafts().remove(this.#link.pathname);
     }
-    ownDrafts().remove(this.#link.pathname);
-    // What comes of it comes as news, and takes the place of all this.
   }
 
   #leave() {

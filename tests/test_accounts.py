@@ -3,6 +3,7 @@
 import re
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,10 +20,11 @@ from django.utils import timezone
 from chat.models import Conversation, User
 from chat.people import departures, links
 from chat.people.forms import AccountForm
+from chat.people.mail import _post
 from chat.people.models import EVERYBODY, Invitation, SignIn
 from predictions.models import Model, Prediction, Upload
 from tests.people import signed_in, with_rights
-from tests.waiting import wait_until
+from tests.waiting import WAIT_LIMIT, wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -36,11 +38,12 @@ def root(db: None) -> User:
 
 
 @pytest.fixture
-def with_mail(settings: Any) -> Any:
+def with_mail(settings: Any) -> Iterator[Any]:
     settings.EMAIL_URL = "smtp://mail.example.org"
     settings.SIGNUP_DOMAINS = ["example.org"]
     mail.outbox.clear()
-    return settings
+    yield settings
+    _post.submit(int).result(WAIT_LIMIT)  # what is under way comes in no later test
 
 
 def made(username: str = "newcomer", password: str = NEW) -> dict[str, str]:

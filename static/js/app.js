@@ -9,7 +9,6 @@ import "./elements/earlier-messages.js";
 import "./elements/edit-question.js";
 import "./elements/first-question.js";
 import "./elements/follow-end.js";
-import "./elements/hidden-characters.js";
 import "./elements/keyboard-map.js";
 import "./elements/local-time.js";
 import "./elements/message-actions.js";

@@ -19,5 +19,6 @@ export function withoutHidden(text) {
 
 /** Return how many characters are hidden in `text`. */
 export function countHidden(text) {
-  return [...text].length - [...withoutHidden(text)].length;
+  const seen = withoutHidden(text);
+  return seen === text ? 0 : [...text].length - [...seen].length; // nothing is counted as long as nothing is hidden
 }
